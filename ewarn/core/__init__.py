@@ -1,0 +1,1 @@
+"""Everything that decides. Pure: opens nothing, sleeps never, asks no clock."""

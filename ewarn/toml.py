@@ -1,0 +1,141 @@
+"""Strict TOML: every error names the file, the key, the value and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from ewarn.errors import ConfigError
+
+T = TypeVar("T")
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\s*")
+
+
+class Seconds(float):
+    """A duration; in TOML a text with its unit, as "15s", "1m", "2h", "7d"."""
+
+    __slots__ = ()
+
+
+def parse_seconds(text: str) -> Seconds:
+    """Seconds of a duration with its unit.
+
+    >>> parse_seconds("1.5m")
+    90.0
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write a number with its unit, as 15s, 1m, 2h, 7d")
+    return Seconds(float(match[1]) * _UNITS[match[2]])
+
+
+def _dec_hook(kind: type, value: object) -> object:
+    if kind is Seconds:
+        if not isinstance(value, str):
+            raise ValueError(f"{value!r} is not a duration; write a text with its unit, as \"15s\", \"1m\", \"2h\"")  # noqa: TRY004
+        return parse_seconds(value)
+    raise NotImplementedError(kind)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The document as plain data. Raises ConfigError naming file and line."""
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(str(path), "", f"cannot be read: {error.strerror}", "check the path and its rights") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), "", f"is not TOML: {error}", "texts need quotes; tables need brackets") from error
+
+
+def decode_toml(path: Path, kind: type[T]) -> T:
+    """The document as `kind`. Raises ConfigError."""
+    return convert(read_toml(path), kind, str(path))
+
+
+def convert(data: Any, kind: type[T], file: str, prefix: str = "") -> T:
+    """Plain data as `kind`; `prefix` is the key that `data` stands under. Raises ConfigError."""
+    try:
+        return msgspec.convert(data, kind, dec_hook=_dec_hook)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), data, kind, file, prefix) from error
+
+
+def _explain(text: str, data: Any, kind: type, file: str, prefix: str) -> ConfigError:
+    message, _, where = text.partition(" - at `$")
+    path = where.rstrip("`").lstrip(".")
+    key = ".".join(part for part in (prefix, path) if part).replace(".[", "[")
+    unknown = re.fullmatch(r"Object contains unknown field `(.+)`", message)
+    if unknown:
+        name = unknown[1]
+        known = _fields(kind, path)
+        close = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+        return ConfigError(file, f"{key}.{name}" if key else name, "unknown key", remedy)
+    missing = re.fullmatch(r"Object missing required field `(.+)`", message)
+    if missing:
+        return ConfigError(file, f"{key}.{missing[1]}" if key else missing[1], "missing", "this key is required")
+    found = _lookup(data, path)
+    expected = re.fullmatch(r"Expected (.+), got `(.+)`", message)
+    if expected:
+        return ConfigError(file, key, f"{found!r} is of type {expected[2]}", f"expected {expected[1].replace('`', '')}")
+    if message.startswith("Invalid enum value"):
+        return ConfigError(file, key, f"{found!r} is not allowed", _choices(kind, path))
+    return ConfigError(file, key, f"{found!r}: {message}" if "is not a duration" not in message else message)
+
+
+def _steps(path: str) -> list[str]:
+    return re.findall(r"[^.\[\]]+", path)
+
+
+def _lookup(data: Any, path: str) -> Any:
+    for step in _steps(path):
+        try:
+            data = data[int(step)] if isinstance(data, list) else data[step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return data
+
+
+def _type_at(kind: Any, path: str) -> Any:
+    info = msgspec.inspect.type_info(kind)
+    for step in _steps(path):
+        info = _inner(info, step)
+    return info
+
+
+def _inner(info: Any, step: str) -> Any:
+    inspect = msgspec.inspect
+    if isinstance(info, inspect.UnionType):
+        structured = [t for t in info.types if isinstance(t, inspect.StructType | inspect.DictType | inspect.ListType)]
+        info = structured[0] if structured else info.types[0]
+    if isinstance(info, inspect.StructType):
+        for f in info.fields:
+            if f.encode_name == step:
+                return f.type
+    if isinstance(info, inspect.DictType):
+        return info.value_type
+    if isinstance(info, inspect.ListType | inspect.VarTupleType):
+        return info.item_type
+    return info
+
+
+def _fields(kind: Any, path: str) -> list[str]:
+    info = _type_at(kind, path)
+    if isinstance(info, msgspec.inspect.UnionType):
+        info = next((t for t in info.types if isinstance(t, msgspec.inspect.StructType)), info)
+    return [f.encode_name for f in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+
+
+def _choices(kind: Any, path: str) -> str:
+    info = _type_at(kind, path)
+    if isinstance(info, msgspec.inspect.LiteralType):
+        return "one of: " + ", ".join(repr(v) for v in info.values)
+    return "see the documentation of this key"
