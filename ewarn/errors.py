@@ -1,21 +1,21 @@
 """Every error that ewarn raises on purpose.
 
-    EwarnError
-    ├── TransientError              may pass by itself: try again, with back-off
-    │   ├── LineLost                the port or socket is gone: reopen it
-    │   ├── NoReply                 the probe said nothing in time
-    │   ├── WrongReply              bytes came that do not answer the request
-    │   ├── ProbeBusy               the probe or its gateway asks to try later
-    │   ├── LinkDown                the MQTT link is not there, or broke before the broker answered
-    │   └── StoreUnavailable        the database cannot take anything now
-    └── PermanentError              trying again cannot help: a person has to change something
-        ├── ConfigError             a setting is wrong: names file, key, value and remedy
-        ├── RecordError             a recorded file cannot be read
-        ├── PluginError             a driver or detector cannot be loaded
-        ├── ProbeRefused            the probe says that what is asked does not exist (Modbus exceptions 1, 2, 3)
-        ├── ProfileMismatch         the device is not the one that its profile describes
-        ├── PublishRefused          the broker refuses this message (rights, size)
-        └── StoreRefused            the database refuses these points
+EwarnError
+├── TransientError              may pass by itself: try again, with back-off
+│   ├── LineLost                the port or socket is gone: reopen it
+│   ├── NoReply                 the probe said nothing in time
+│   ├── WrongReply              bytes came that do not answer the request
+│   ├── ProbeBusy               the probe or its gateway asks to try later
+│   ├── LinkDown                the MQTT link is not there, or broke before the broker answered
+│   └── StoreUnavailable        the database cannot take anything now
+└── PermanentError              trying again cannot help: a person has to change something
+    ├── ConfigError             a setting is wrong: names file, key, value and remedy
+    ├── RecordError             a recorded file cannot be read
+    ├── PluginError             a driver or detector cannot be loaded
+    ├── ProbeRefused            the probe says that what is asked does not exist (Modbus exceptions 1, 2, 3)
+    ├── ProfileMismatch         the device is not the one that its profile describes
+    ├── PublishRefused          the broker refuses this message (rights, size)
+    └── StoreRefused            the database refuses these points
 """
 
 from __future__ import annotations

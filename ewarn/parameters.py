@@ -48,8 +48,17 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter("do", "Dissolved oxygen", "Oxígeno disuelto", "mg/L", "mg/L", 0, 25, 0.01, "00300"),
         Parameter("do_sat", "Oxygen saturation", "Saturación de oxígeno", "%", "%", 0, 250, 0.1, "00301"),
         Parameter("turbidity", "Turbidity", "Turbiedad", "{FNU}", "FNU", 0, 4000, 0.01, "63680"),
-        Parameter("turbidity_ntu", "Turbidity (white light)", "Turbiedad (luz blanca)", "{NTU}", "NTU", 0, 4000, 0.001,
-                  "63675"),
+        Parameter(
+            "turbidity_ntu",
+            "Turbidity (white light)",
+            "Turbiedad (luz blanca)",
+            "{NTU}",
+            "NTU",
+            0,
+            4000,
+            0.001,
+            "63675",
+        ),
         Parameter("orp", "Redox potential", "Potencial redox", "mV", "mV", -1000, 1000, 0.1, "63002"),
         Parameter("cl2_free", "Free chlorine", "Cloro residual libre", "mg/L", "mg/L", 0, 20, 0.01, "50064"),
         Parameter("cl2_total", "Total chlorine", "Cloro total", "mg/L", "mg/L", 0, 20, 0.01, "50060"),
@@ -59,21 +68,44 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter("chloride", "Chloride", "Cloruros", "mg/L", "mg/L", 0, 20000, 0.1, "00940"),
         Parameter("uv254", "UV absorbance at 254 nm", "Absorbancia UV254", "/cm", "1/cm", 0, 10, 0.001, "32327"),
         Parameter("toc", "Total organic carbon", "Carbono orgánico total", "mg/L", "mg/L", 0, 100, 0.01, "99135"),
-        Parameter("fdom", "Fluorescent organic matter", "Materia orgánica fluorescente", "ug/L{QSE}", "µg/L QSE", 0, 300,
-                  0.01, "32295"),
+        Parameter(
+            "fdom",
+            "Fluorescent organic matter",
+            "Materia orgánica fluorescente",
+            "ug/L{QSE}",
+            "µg/L QSE",
+            0,
+            300,
+            0.01,
+            "32295",
+        ),
         Parameter("chl_a", "Chlorophyll a", "Clorofila a", "ug/L", "µg/L", 0, 400, 0.01, "32316"),
         Parameter("phycocyanin", "Phycocyanin", "Ficocianina", "ug/L", "µg/L", 0, 100, 0.01, "32319"),
-        Parameter("oil_fluor", "Oil fluorescence", "Fluorescencia de hidrocarburos", "{RFU}", "RFU", 0, 1000, 0.1, "32324"),
+        Parameter(
+            "oil_fluor", "Oil fluorescence", "Fluorescencia de hidrocarburos", "{RFU}", "RFU", 0, 1000, 0.1, "32324"
+        ),
         Parameter("tds", "Total dissolved solids", "Sólidos disueltos totales", "mg/L", "mg/L", 0, 60000, 0.1, "99401"),
         Parameter("salinity", "Salinity", "Salinidad", "[ppth]", "‰", 0, 70, 0.01, "00480"),
         Parameter("water_level", "Water level", "Nivel del agua", "m", "m", -5, 1000, 0.001, "30207", operation=True),
-        Parameter("discharge", "Discharge", "Caudal del río", "m3/s", "m³/s", -1000, 20000, 0.1, "30208",
-                  operation=True),
+        Parameter(
+            "discharge", "Discharge", "Caudal del río", "m3/s", "m³/s", -1000, 20000, 0.1, "30208", operation=True
+        ),
         Parameter("flow", "Flow", "Caudal", "m3/h", "m³/h", 0, 1e5, 1, operation=True),
         Parameter("pressure", "Line pressure", "Presión", "kPa", "kPa", 0, 5000, 1, operation=True),
-        Parameter("batt_v", "Supply voltage", "Tensión de alimentación", "V", "V", 0, 36, 0.01, "70969", operation=True),
+        Parameter(
+            "batt_v", "Supply voltage", "Tensión de alimentación", "V", "V", 0, 36, 0.01, "70969", operation=True
+        ),
     )
 }
+
+ALTERNATIVE_UNITS: dict[str, tuple[str, ...]] = {
+    "pressure": ("[psi]", "bar"),
+    "water_temp": ("[degF]",),
+    "water_level": ("[ft_i]", "cm"),
+    "flow": ("L/s", "[MGD]"),
+    "discharge": ("[cft_i]/s",),
+}
+"""Units that a record may come in besides the parameter's own."""
 
 PREFIXES = ("upstream_", "plant_")
 CHANNEL_ID = re.compile(r"[a-z][a-z0-9_]{0,39}")

@@ -18,9 +18,7 @@ from ewarn.errors import ConfigError
 from ewarn.parameters import PARAMETERS
 from ewarn.toml import decode_toml
 
-NumberType = Literal[
-    "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
-]
+NumberType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 RegisterKind = Literal["holding", "input"]
 
@@ -256,13 +254,20 @@ def _validate(profile: Profile, file: str) -> None:
         key = f"channels[{i}]"
         known = PARAMETERS.get(channel.parameter)
         if known is None:
-            raise ConfigError(file, f"{key}.parameter", f"unknown parameter {channel.parameter!r}",
-                              "see ewarn/parameters.py")
+            raise ConfigError(
+                file, f"{key}.parameter", f"unknown parameter {channel.parameter!r}", "see ewarn/parameters.py"
+            )
         if channel.unit != known.unit:
-            raise ConfigError(file, f"{key}.unit", f"{channel.unit!r} is not the unit of {channel.parameter}",
-                              f"use {known.unit!r}, with scale and offset where the device reports another")
+            raise ConfigError(
+                file,
+                f"{key}.unit",
+                f"{channel.unit!r} is not the unit of {channel.parameter}",
+                f"use {known.unit!r}, with scale and offset where the device reports another",
+            )
         if channel.status is not None and channel.status not in statuses:
-            raise ConfigError(file, f"{key}.status", f"no status register {channel.status!r}", "declare it under [[status]]")
+            raise ConfigError(
+                file, f"{key}.status", f"no status register {channel.status!r}", "declare it under [[status]]"
+            )
         if profile.protocol == "modbus" and channel.address is None and (profile.bind is None or channel.code is None):
             raise ConfigError(file, f"{key}.address", "missing", "give the register address, or bind and code")
         if profile.protocol == "ascii" and channel.field is None:

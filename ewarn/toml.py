@@ -39,7 +39,7 @@ def parse_seconds(text: str) -> Seconds:
 def _dec_hook(kind: type, value: object) -> object:
     if kind is Seconds:
         if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not a duration; write a text with its unit, as \"15s\", \"1m\", \"2h\"")  # noqa: TRY004
+            raise ValueError(f'{value!r} is not a duration; write a text with its unit, as "15s", "1m", "2h"')
         return parse_seconds(value)
     raise NotImplementedError(kind)
 
@@ -50,7 +50,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         with path.open("rb") as stream:
             return tomllib.load(stream)
     except OSError as error:
-        raise ConfigError(str(path), "", f"cannot be read: {error.strerror}", "check the path and its rights") from error
+        raise ConfigError(
+            str(path), "", f"cannot be read: {error.strerror}", "check the path and its rights"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "", f"is not TOML: {error}", "texts need quotes; tables need brackets") from error
 

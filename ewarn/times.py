@@ -1,0 +1,90 @@
+"""Instants as text and as milliseconds; the clocks of the system and of simulations."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+from ewarn.contracts import Millis
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+def to_text(instant: Millis) -> str:
+    """RFC 3339 in UTC with milliseconds.
+
+    >>> to_text(1767225600123)
+    '2026-01-01T00:00:00.123Z'
+    """
+    return (_EPOCH + instant * _MS).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def from_text(text: str) -> Millis:
+    """Milliseconds of an RFC 3339 instant with its offset. Raises ValueError where it has none or is not one.
+
+    >>> from_text("2026-01-01T00:00:00Z"), from_text("2025-12-31T18:00:00.5-06:00")
+    (1767225600000, 1767225600500)
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset; write Z for UTC")
+    return round((moment - _EPOCH) / _MS)
+
+
+class SystemClock:
+    """The machine's own clocks."""
+
+    def now(self) -> Millis:
+        """Wall clock, UTC."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Seconds since some instant, suspend not counted."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)
+
+
+class ScaledClock:
+    """A clock that runs `speed` times as fast as the machine's, for simulations.
+
+    Processes of one machine that are given the same anchor agree: the anchor ties an instant to the machine's
+    monotonic clock, which they share.
+
+    Args:
+        origin: simulated instant at `anchor`.
+        anchor: reading of the machine's monotonic clock, seconds; now where absent.
+        speed: simulated seconds in one real second, more than 0.
+    """
+
+    def __init__(self, origin: Millis, *, speed: float, anchor: float | None = None) -> None:
+        if not speed > 0:
+            raise ValueError(f"speed {speed} is not more than 0")
+        self.origin, self.speed = origin, speed
+        self.anchor = time.monotonic() if anchor is None else anchor
+
+    @classmethod
+    def parse(cls, text: str) -> ScaledClock:
+        """From `INSTANT@ANCHORxSPEED`, as `str()` gives it. Raises ValueError."""
+        instant, _, rest = text.partition("@")
+        anchor, _, speed = rest.partition("x")
+        return cls(from_text(instant), anchor=float(anchor), speed=float(speed))
+
+    def __str__(self) -> str:
+        return f"{to_text(self.origin)}@{self.anchor!r}x{self.speed!r}"
+
+    def now(self) -> Millis:
+        """Simulated wall clock, UTC."""
+        return self.origin + int((time.monotonic() - self.anchor) * self.speed * 1000)
+
+    def monotonic(self) -> float:
+        """Simulated seconds."""
+        return (time.monotonic() - self.anchor) * self.speed
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds` of simulated time."""
+        await asyncio.sleep(max(0.0, seconds) / self.speed)
