@@ -1,0 +1,173 @@
+"""Finds drivers and detectors by entry point. A broken plug-in is named with its distribution, never fatal to others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from ewarn.config import DetectorSpec, ProbeSpec, Station
+from ewarn.contracts import Clock, Detector, Driver, ProbeSettings
+from ewarn.errors import ConfigError, PluginError
+from ewarn.toml import convert
+
+GROUPS = ("ewarn.drivers", "ewarn.detectors")
+API = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """One registered driver or detector.
+
+    Attributes:
+        group: entry point group.
+        name: as station files say it.
+        distribution: name and version of the distribution that brings it.
+        problem: why it cannot be used, "" where it can.
+    """
+
+    group: str
+    name: str
+    distribution: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundProbe:
+    """A probe of the station with the driver that reads it."""
+
+    spec: ProbeSpec
+    driver: Driver
+
+
+def plugins() -> list[Plugin]:
+    """Every registered driver and detector; each is imported to see whether it works."""
+    return [_examine(entry) for group in GROUPS for entry in sorted(entry_points(group=group))]
+
+
+def _examine(entry: EntryPoint) -> Plugin:
+    try:
+        load(entry.group, entry.name)
+    except PluginError as error:
+        return Plugin(entry.group, entry.name, _distribution(entry), str(error))
+    return Plugin(entry.group, entry.name, _distribution(entry))
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
+
+
+def load(group: str, name: str) -> Any:
+    """The class registered under this name.
+
+    Raises:
+        PluginError: there is none, there are several, it cannot be imported, or it speaks another version of the contract.
+    """
+    found = list(entry_points(group=group, name=name))
+    if not found:
+        known = sorted({entry.name for entry in entry_points(group=group)})
+        raise PluginError(
+            f"unknown {group.removeprefix('ewarn.').removesuffix('s')} {name!r}; known: {', '.join(known)}"
+        )
+    if len(found) > 1:
+        raise PluginError(f"{name!r} is registered by {' and by '.join(sorted(map(_distribution, found)))}; remove one")
+    entry = found[0]
+    try:
+        loaded = entry.load()
+    except Exception as error:
+        raise PluginError(f"{name!r} of {_distribution(entry)} cannot be imported: {error!r}") from error
+    if group == "ewarn.drivers" and getattr(loaded, "api", None) != API:
+        raise PluginError(
+            f"{name!r} of {_distribution(entry)} is for version {getattr(loaded, 'api', None)} of the driver "
+            f"contract; this is version {API}"
+        )
+    missing = [m for m in _METHODS[group] if not callable(getattr(loaded, m, None))]
+    if missing:
+        raise PluginError(f"{name!r} of {_distribution(entry)} lacks {', '.join(missing)}")
+    return loaded
+
+
+_METHODS = {"ewarn.drivers": ("channel_units", "make_line", "read"), "ewarn.detectors": ("learn_one", "score_one")}
+
+
+def make_drivers(station: Station, clock: Clock) -> list[BoundProbe]:
+    """A driver for each probe, everything checked that can be without I/O. Raises ConfigError."""
+    return [BoundProbe(spec, _driver(station, spec, clock)) for spec in station.probes]
+
+
+def _driver(station: Station, spec: ProbeSpec, clock: Clock) -> Driver:
+    try:
+        kind = load("ewarn.drivers", spec.driver)
+    except PluginError as error:
+        raise ConfigError(station.file, f"{spec.key}.driver", str(error)) from error
+    options = convert(_anchored(spec.options, station), kind.Options, station.file, spec.key)
+    settings = ProbeSettings(spec.id, spec.line, spec.channels, spec.timeout, options)
+    try:
+        driver: Driver = kind(settings, clock)
+    except ConfigError as error:
+        key = ".".join(part for part in (spec.key, error.key) if part)
+        raise ConfigError(station.file, key, error.problem, error.remedy) from error
+    _check_units(station, spec, driver.channel_units())
+    return driver
+
+
+def _anchored(options: Mapping[str, Any], station: Station) -> dict[str, Any]:
+    """Profile paths start from the station file's folder."""
+    profile = options.get("profile")
+    if isinstance(profile, str) and profile.endswith(".toml"):
+        return {**options, "profile": str(Path(station.file).parent / profile)}
+    return dict(options)
+
+
+def _check_units(station: Station, spec: ProbeSpec, delivered: Mapping[str, tuple[str, str]]) -> None:
+    for channel, (parameter, unit) in delivered.items():
+        wanted = station.channels[channel]
+        if parameter != wanted.parameter:
+            raise ConfigError(
+                station.file,
+                f"{spec.key}.channels.{channel}",
+                f"the device's {spec.channels[channel]!r} is {parameter}, not {wanted.parameter}",
+                f"name the channel {parameter}, or {parameter}_2",
+            )
+        if unit != wanted.unit:
+            raise ConfigError(
+                station.file,
+                f"channels.{channel}.unit",
+                f"{wanted.unit!r} is not what the probe delivers",
+                f"use {unit!r}",
+            )
+
+
+def load_detectors(station: Station) -> dict[str, Detector]:
+    """The station's detectors, fresh. Raises ConfigError."""
+    return {spec.name: _detector(station, spec) for spec in station.detectors}
+
+
+def _detector(station: Station, spec: DetectorSpec) -> Detector:
+    try:
+        kind = load("ewarn.detectors", spec.name)
+    except PluginError as error:
+        raise ConfigError(station.file, f"{spec.key}.name", str(error)) from error
+    offered: dict[str, Any] = {
+        "step_s": float(station.detection.step),
+        "resolution": {c.id: c.resolution for c in station.channels.values()},
+        "roles": {c.id: c.role for c in station.channels.values()},
+    }
+    accepted = inspect.signature(kind).parameters
+    for option in spec.options:
+        if option not in accepted:
+            raise ConfigError(
+                station.file,
+                f"{spec.key}.{option}",
+                "unknown key",
+                f"{spec.name} takes: {', '.join(name for name in accepted if name not in offered)}",
+            )
+    context = {name: value for name, value in offered.items() if name in accepted}
+    try:
+        detector: Detector = kind(**{**context, **spec.options})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(station.file, spec.key, f"{spec.name} refuses its settings: {error}") from error
+    return detector
