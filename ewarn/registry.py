@@ -1,4 +1,4 @@
-"""Finds drivers and detectors by entry point. A broken plug-in is named with its distribution, never fatal to others."""
+"""Finds drivers and detectors by entry point. A broken one is named with its distribution, never fatal."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def load(group: str, name: str) -> Any:
     """The class registered under this name.
 
     Raises:
-        PluginError: there is none, there are several, it cannot be imported, or it speaks another version of the contract.
+        PluginError: there is none, there are several, it cannot be imported, or it is made for another contract.
     """
     found = list(entry_points(group=group, name=name))
     if not found:

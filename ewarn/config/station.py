@@ -1,158 +1,29 @@
-"""Station and central files: TOML to typed, checked settings, before any I/O.
-
-Every error is a ConfigError that names the file, the key, the value found and what would be right.
-"""
+"""Station files: TOML to a checked `Station`, before any I/O."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
-
+from ewarn.config.common import STATION_ID, check_broker, unique
+from ewarn.config.tables import (
+    BrokerTable,
+    ChannelTable,
+    DetectionTable,
+    LineTable,
+    ProbeTable,
+    Span,
+    StationFile,
+    StationTable,
+)
 from ewarn.contracts import LineSettings
 from ewarn.errors import ConfigError
 from ewarn.parameters import ALTERNATIVE_UNITS, CHANNEL_ID, PARAMETERS, parameter_of
-from ewarn.toml import Seconds, convert, read_toml
+from ewarn.toml import convert, read_toml
 
-STATION_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 RESERVED_CHANNELS = frozenset({"t", "seq", "boot", "q", "why", "backfill"})
-
-Span = tuple[float, float]
-
-
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A table of a configuration file."""
-
-
-class BrokerTable(_Table, frozen=True):
-    """The MQTT broker.
-
-    Attributes:
-        host, port: where it listens.
-        insecure: true allows a connection without TLS; else `ca`, `cert` and `key` are required.
-        ca, cert, key: PEM files of mutual TLS.
-        keepalive: seconds after which silence is noticed.
-    """
-
-    host: str
-    port: int = 8883
-    insecure: bool = False
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    keepalive: Seconds = Seconds(10)
-
-
-class StationTable(_Table, frozen=True):
-    """Who the station is.
-
-    Attributes:
-        id: one MQTT topic level; certificate name, client id and user name in the field.
-        name: for people.
-        water: "river" (no disinfectant) or "treated".
-        time_zone: IANA name, for texts.
-        data: folder of its journal and outbox; relative to the station file.
-        centrals: every central whose database has to have a row before the station forgets it.
-        history: how much of the journal detection is rebuilt from after a start.
-    """
-
-    id: str
-    name: str = ""
-    water: Literal["river", "treated"] = "river"
-    time_zone: str = "UTC"
-    data: str = "data"
-    centrals: tuple[str, ...] = ("main",)
-    history: Seconds = Seconds(7 * 86400)
-
-
-class LineTable(_Table, frozen=True):
-    """One socket or serial port."""
-
-    kind: Literal["tcp", "serial"]
-    host: str = ""
-    port: int = 0
-    device: str = ""
-    baud: int = 9600
-    bytesize: Literal[7, 8] = 8
-    parity: Literal["N", "E", "O"] = "N"
-    stopbits: Literal[1, 2] = 1
-    framing: Literal["auto", "mbap", "rtu"] = "auto"
-
-
-class ProbeTable(_Table, frozen=True):
-    """One instrument. Keys not listed here belong to its driver.
-
-    Attributes:
-        every: how often it is read.
-        timeout: how long it may take to answer.
-        channels: profile channel names, or channel id = profile channel name.
-    """
-
-    id: str
-    driver: str
-    line: str
-    channels: list[str] | dict[str, str]
-    every: Seconds = Seconds(60)
-    timeout: Seconds = Seconds(1)
-
-
-class ChannelTable(_Table, frozen=True):
-    """What differs from the parameter's own defaults for one channel.
-
-    Attributes:
-        parameter: where the id does not say it.
-        unit: where the values come in another unit than the parameter's; then its bounds do not apply.
-        role: "quality" (the water itself) or "operation" (flow, pressure: explains changes, is never an event).
-        resolution: smallest step that the instrument reports, in the channel's unit.
-        every: how often a new value comes, where no probe says it.
-        fail_span, suspect_span: gross range test.
-        spike, rate: limits of the spike test (unit) and of the rate-of-change test (unit per minute).
-        flat_after: flat-line test: suspect after this long without any change; "0s" switches it off.
-    """
-
-    parameter: str | None = None
-    unit: str | None = None
-    role: Literal["quality", "operation"] | None = None
-    resolution: float | None = None
-    every: Seconds | None = None
-    fail_span: Span | None = None
-    suspect_span: Span | None = None
-    spike: float | None = None
-    rate: float | None = None
-    flat_after: Seconds | None = None
-
-
-class DetectionTable(_Table, frozen=True):
-    """How detection runs.
-
-    Attributes:
-        step: seconds between samples.
-        warmup: how much water detection has to have seen before it judges.
-        on_steps, of_steps: the contamination alarm is raised when `on_steps` of the last `of_steps` are abnormal.
-        off_delay: how long the water has to be normal before the alarm goes.
-        silence: a probe that gives nothing for this long raises its alarm.
-    """
-
-    step: Seconds = Seconds(60)
-    warmup: Seconds = Seconds(86400)
-    on_steps: int = 2
-    of_steps: int = 3
-    off_delay: Seconds = Seconds(600)
-    silence: Seconds = Seconds(300)
-
-
-class _StationFile(_Table, frozen=True):
-    station: StationTable
-    broker: BrokerTable | None = None
-    lines: dict[str, LineTable] = {}
-    probes: list[dict[str, Any]] = []
-    channels: dict[str, ChannelTable] = {}
-    detection: DetectionTable = DetectionTable()
-    detectors: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +97,13 @@ def load_station(path: Path) -> Station:
 def station_from(data: dict[str, Any], path: Path) -> Station:
     """Check a station given as plain data; `path` is named in errors and anchors relative paths. Raises ConfigError."""
     file = str(path)
-    raw = convert(data, _StationFile, file)
+    raw = convert(data, StationFile, file)
     _check_station(raw.station, file)
     if raw.broker is not None:
         check_broker(raw.broker, file)
     lines = {name: _line(name, table, file) for name, table in raw.lines.items()}
     probes = tuple(_probe(i, table, lines, file) for i, table in enumerate(raw.probes))
-    _unique([p.id for p in probes], file, "probes", "id")
+    unique([p.id for p in probes], file, "probes", "id")
     channels = _channels(raw, probes, file)
     _check_detection(raw.detection, file)
     return Station(
@@ -262,26 +133,10 @@ def _check_station(table: StationTable, file: str) -> None:
         ) from error
     if not table.centrals:
         raise ConfigError(file, "station.centrals", "is empty", "name at least one central")
-    _unique(list(table.centrals), file, "station.centrals", "")
+    unique(list(table.centrals), file, "station.centrals", "")
     for i, name in enumerate(table.centrals):
         if not STATION_ID.fullmatch(name):
             raise ConfigError(file, f"station.centrals[{i}]", f"{name!r} cannot be a topic level", "use a-z, 0-9 and -")
-
-
-def check_broker(table: BrokerTable, file: str) -> None:
-    """Refuse a broker that is neither secured nor openly insecure. Raises ConfigError."""
-    if not 0 < table.port < 65536:
-        raise ConfigError(file, "broker.port", f"{table.port} is not a port", "1 to 65535; usual are 8883 and 1883")
-    if table.insecure:
-        return
-    for key in ("ca", "cert", "key"):
-        if not getattr(table, key):
-            raise ConfigError(
-                file,
-                f"broker.{key}",
-                "missing",
-                "name the PEM files of mutual TLS, or say insecure = true on a line that you trust",
-            )
 
 
 def _line(name: str, table: LineTable, file: str) -> LineSettings:
@@ -332,7 +187,7 @@ def _probe(index: int, data: dict[str, Any], lines: dict[str, LineSettings], fil
     )
 
 
-def _channels(raw: _StationFile, probes: tuple[ProbeSpec, ...], file: str) -> dict[str, ChannelSpec]:
+def _channels(raw: StationFile, probes: tuple[ProbeSpec, ...], file: str) -> dict[str, ChannelSpec]:
     owners: dict[str, ProbeSpec] = {}
     for probe in probes:
         for channel in probe.channels:
@@ -356,7 +211,7 @@ def _channels(raw: _StationFile, probes: tuple[ProbeSpec, ...], file: str) -> di
     return {name: _channel(name, raw, owners.get(name), file) for name in names}
 
 
-def _channel(name: str, raw: _StationFile, probe: ProbeSpec | None, file: str) -> ChannelSpec:
+def _channel(name: str, raw: StationFile, probe: ProbeSpec | None, file: str) -> ChannelSpec:
     table = raw.channels.get(name, ChannelTable())
     key = f"channels.{name}"
     if not CHANNEL_ID.fullmatch(name) or name in RESERVED_CHANNELS:
@@ -391,7 +246,7 @@ def _channel(name: str, raw: _StationFile, probe: ProbeSpec | None, file: str) -
     return ChannelSpec(
         id=name, parameter=parameter, unit=unit, role=role, resolution=resolution, probe=probe.id if probe else "",
         every=float(every), fail_span=fail_span, suspect_span=table.suspect_span, spike=table.spike, rate=table.rate,
-        flat_after=float(table.flat_after) if table.flat_after is not None else (0.0 if role == "operation" else 6 * 3600.0),
+        flat_after=_flat_after(table, role),
     )  # fmt: skip
 
 
@@ -416,120 +271,11 @@ def _detectors(tables: list[dict[str, Any]], file: str) -> tuple[DetectorSpec, .
                 "`ewarn plugins` lists the detectors",
             )
         specs.append(DetectorSpec(name, {k: v for k, v in table.items() if k != "name"}, f"detectors[{i}]"))
-    _unique([s.name for s in specs], file, "detectors", "name")
+    unique([s.name for s in specs], file, "detectors", "name")
     return tuple(specs) or tuple(DetectorSpec(name, {}, "detectors") for name in DEFAULT_DETECTORS)
 
 
-def _unique(names: list[str], file: str, key: str, leaf: str) -> None:
-    seen: set[str] = set()
-    for i, name in enumerate(names):
-        if name in seen:
-            where = f"{key}[{i}].{leaf}" if leaf else f"{key}[{i}]"
-            raise ConfigError(file, where, f"{name!r} appears twice", "give each its own")
-        seen.add(name)
-
-
-class SqliteTable(_Table, frozen=True, tag_field="kind", tag="sqlite"):
-    """The embedded store: one file, relative to the central file."""
-
-    path: str = "central.sqlite"
-
-
-class InfluxTable(_Table, frozen=True, tag_field="kind", tag="influx"):
-    """An InfluxDB.
-
-    Attributes:
-        url: as http://127.0.0.1:8086.
-        api: "v2" writes /api/v2/write (1.8, 2.x, 3.x), "v1" writes /write (1.x).
-        org, bucket: of v2; `bucket` is the database of v1.
-        token_file: file with the token (v2) or `user:password` (v1); "" where the server asks for none.
-        timeout: for one request.
-    """
-
-    url: str
-    bucket: str
-    api: Literal["v2", "v1"] = "v2"
-    org: str = ""
-    token_file: str = ""
-    timeout: Seconds = Seconds(10)
-
-
-class CentralTable(_Table, frozen=True):
-    """Who the collector is.
-
-    Attributes:
-        name: as stations list it under `centrals`.
-        data: folder for what it keeps itself; relative to the central file.
-        stations: station ids that it collects; "+" means every one.
-    """
-
-    name: str = "main"
-    data: str = "central"
-    stations: tuple[str, ...] = ("+",)
-
-
-class _CentralFile(_Table, frozen=True):
-    central: CentralTable
-    broker: BrokerTable
-    store: SqliteTable | InfluxTable = SqliteTable()
-
-
-@dataclass(frozen=True, slots=True)
-class Central:
-    """A checked central file."""
-
-    file: str
-    name: str
-    data: Path
-    stations: tuple[str, ...]
-    broker: BrokerTable
-    store: SqliteTable | InfluxTable
-
-
-def load_central(path: Path) -> Central:
-    """Read and check a central file. Raises ConfigError."""
-    return central_from(read_toml(path), path)
-
-
-def central_from(data: dict[str, Any], path: Path) -> Central:
-    """Check a central given as plain data. Raises ConfigError."""
-    file = str(path)
-    raw = convert(data, _CentralFile, file)
-    check_broker(raw.broker, file)
-    if not STATION_ID.fullmatch(raw.central.name):
-        raise ConfigError(file, "central.name", f"{raw.central.name!r} cannot be a topic level", "use a-z, 0-9 and -")
-    _check_stations(raw.central.stations, file)
-    store = raw.store
-    if isinstance(store, InfluxTable):
-        if not re.fullmatch(r"https?://[^/\s]+(/.*)?", store.url):
-            raise ConfigError(file, "store.url", f"{store.url!r} is not an http address", "as http://127.0.0.1:8086")
-        if store.token_file:
-            store = msgspec.structs.replace(store, token_file=str(path.parent / store.token_file))
-    else:
-        store = msgspec.structs.replace(store, path=str(path.parent / raw.central.data / store.path))
-    return Central(
-        file=file,
-        name=raw.central.name,
-        data=path.parent / raw.central.data,
-        stations=raw.central.stations,
-        broker=raw.broker,
-        store=store,
-    )
-
-
-def _check_stations(stations: tuple[str, ...], file: str) -> None:
-    if not stations:
-        raise ConfigError(file, "central.stations", "is empty", 'name stations, or "+" for all')
-    _unique(list(stations), file, "central.stations", "")
-    if "+" in stations and len(stations) > 1:
-        raise ConfigError(
-            file,
-            "central.stations",
-            '"+" overlaps every other topic: messages would come twice',
-            'give either "+" alone or the stations one by one',
-        )
-    for i, name in enumerate(stations):
-        if name != "+" and not STATION_ID.fullmatch(name):
-            raise ConfigError(
-                file, f"central.stations[{i}]", f"{name!r} is not a station id", 'use a-z, 0-9 and -, or "+"'
-            )
+def _flat_after(table: ChannelTable, role: str) -> float:
+    if table.flat_after is not None:
+        return float(table.flat_after)
+    return 0.0 if role == "operation" else 6 * 3600.0

@@ -1,0 +1,187 @@
+"""The tables of station and central files, as they are written. Checks across keys are in `station` and `central`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ewarn.toml import Seconds
+
+Span = tuple[float, float]
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of a configuration file."""
+
+
+class BrokerTable(Table, frozen=True):
+    """The MQTT broker.
+
+    Attributes:
+        host, port: where it listens.
+        insecure: true allows a connection without TLS; else `ca`, `cert` and `key` are required.
+        ca, cert, key: PEM files of mutual TLS.
+        keepalive: seconds after which silence is noticed.
+    """
+
+    host: str
+    port: int = 8883
+    insecure: bool = False
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    keepalive: Seconds = Seconds(10)
+
+
+class StationTable(Table, frozen=True):
+    """Who the station is.
+
+    Attributes:
+        id: one MQTT topic level; certificate name, client id and user name in the field.
+        name: for people.
+        water: "river" (no disinfectant) or "treated".
+        time_zone: IANA name, for texts.
+        data: folder of its journal and outbox; relative to the station file.
+        centrals: every central whose database has to have a row before the station forgets it.
+        history: how much of the journal detection is rebuilt from after a start.
+    """
+
+    id: str
+    name: str = ""
+    water: Literal["river", "treated"] = "river"
+    time_zone: str = "UTC"
+    data: str = "data"
+    centrals: tuple[str, ...] = ("main",)
+    history: Seconds = Seconds(7 * 86400)
+
+
+class LineTable(Table, frozen=True):
+    """One socket or serial port."""
+
+    kind: Literal["tcp", "serial"]
+    host: str = ""
+    port: int = 0
+    device: str = ""
+    baud: int = 9600
+    bytesize: Literal[7, 8] = 8
+    parity: Literal["N", "E", "O"] = "N"
+    stopbits: Literal[1, 2] = 1
+    framing: Literal["auto", "mbap", "rtu"] = "auto"
+
+
+class ProbeTable(Table, frozen=True):
+    """One instrument. Keys not listed here belong to its driver.
+
+    Attributes:
+        every: how often it is read.
+        timeout: how long it may take to answer.
+        channels: profile channel names, or channel id = profile channel name.
+    """
+
+    id: str
+    driver: str
+    line: str
+    channels: list[str] | dict[str, str]
+    every: Seconds = Seconds(60)
+    timeout: Seconds = Seconds(1)
+
+
+class ChannelTable(Table, frozen=True):
+    """What differs from the parameter's own defaults for one channel.
+
+    Attributes:
+        parameter: where the id does not say it.
+        unit: where the values come in another unit than the parameter's; then its bounds do not apply.
+        role: "quality" (the water itself) or "operation" (flow, pressure: explains changes, is never an event).
+        resolution: smallest step that the instrument reports, in the channel's unit.
+        every: how often a new value comes, where no probe says it.
+        fail_span, suspect_span: gross range test.
+        spike, rate: limits of the spike test (unit) and of the rate-of-change test (unit per minute).
+        flat_after: flat-line test: suspect after this long without any change; "0s" switches it off.
+    """
+
+    parameter: str | None = None
+    unit: str | None = None
+    role: Literal["quality", "operation"] | None = None
+    resolution: float | None = None
+    every: Seconds | None = None
+    fail_span: Span | None = None
+    suspect_span: Span | None = None
+    spike: float | None = None
+    rate: float | None = None
+    flat_after: Seconds | None = None
+
+
+class DetectionTable(Table, frozen=True):
+    """How detection runs.
+
+    Attributes:
+        step: seconds between samples.
+        warmup: how much water detection has to have seen before it judges.
+        on_steps, of_steps: the contamination alarm is raised when `on_steps` of the last `of_steps` are abnormal.
+        off_delay: how long the water has to be normal before the alarm goes.
+        silence: a probe that gives nothing for this long raises its alarm.
+    """
+
+    step: Seconds = Seconds(60)
+    warmup: Seconds = Seconds(86400)
+    on_steps: int = 2
+    of_steps: int = 3
+    off_delay: Seconds = Seconds(600)
+    silence: Seconds = Seconds(300)
+
+
+class StationFile(Table, frozen=True):
+    station: StationTable
+    broker: BrokerTable | None = None
+    lines: dict[str, LineTable] = {}
+    probes: list[dict[str, Any]] = []
+    channels: dict[str, ChannelTable] = {}
+    detection: DetectionTable = DetectionTable()
+    detectors: list[dict[str, Any]] = []
+
+
+class SqliteTable(Table, frozen=True, tag_field="kind", tag="sqlite"):
+    """The embedded store: one file, relative to the central file."""
+
+    path: str = "central.sqlite"
+
+
+class InfluxTable(Table, frozen=True, tag_field="kind", tag="influx"):
+    """An InfluxDB.
+
+    Attributes:
+        url: as http://127.0.0.1:8086.
+        api: "v2" writes /api/v2/write (1.8, 2.x, 3.x), "v1" writes /write (1.x).
+        org, bucket: of v2; `bucket` is the database of v1.
+        token_file: file with the token (v2) or `user:password` (v1); "" where the server asks for none.
+        timeout: for one request.
+    """
+
+    url: str
+    bucket: str
+    api: Literal["v2", "v1"] = "v2"
+    org: str = ""
+    token_file: str = ""
+    timeout: Seconds = Seconds(10)
+
+
+class CentralTable(Table, frozen=True):
+    """Who the collector is.
+
+    Attributes:
+        name: as stations list it under `centrals`.
+        data: folder for what it keeps itself; relative to the central file.
+        stations: station ids that it collects; "+" means every one.
+    """
+
+    name: str = "main"
+    data: str = "central"
+    stations: tuple[str, ...] = ("+",)
+
+
+class CentralFile(Table, frozen=True):
+    central: CentralTable
+    broker: BrokerTable
+    store: SqliteTable | InfluxTable = SqliteTable()
