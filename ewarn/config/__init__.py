@@ -8,6 +8,17 @@ from ewarn.config.station import ChannelSpec, DetectorSpec, ProbeSpec, Station, 
 from ewarn.config.tables import BrokerTable, DetectionTable, InfluxTable, SqliteTable
 
 __all__ = [
-    "BrokerTable", "Central", "ChannelSpec", "DetectionTable", "DetectorSpec", "InfluxTable", "ProbeSpec", "SqliteTable",
-    "Station", "central_from", "load_central", "load_station", "station_from",
-]  # fmt: skip
+    "BrokerTable",
+    "Central",
+    "ChannelSpec",
+    "DetectionTable",
+    "DetectorSpec",
+    "InfluxTable",
+    "ProbeSpec",
+    "SqliteTable",
+    "Station",
+    "central_from",
+    "load_central",
+    "load_station",
+    "station_from",
+]

@@ -133,6 +133,8 @@ class DetectionTable(Table, frozen=True):
 
 
 class StationFile(Table, frozen=True):
+    """A station file as a whole."""
+
     station: StationTable
     broker: BrokerTable | None = None
     lines: dict[str, LineTable] = {}
@@ -182,6 +184,8 @@ class CentralTable(Table, frozen=True):
 
 
 class CentralFile(Table, frozen=True):
+    """A central file as a whole."""
+
     central: CentralTable
     broker: BrokerTable
     store: SqliteTable | InfluxTable = SqliteTable()
