@@ -101,7 +101,9 @@ def station_from(data: dict[str, Any], path: Path) -> Station:
     _check_station(raw.station, file)
     if raw.broker is not None:
         check_broker(raw.broker, file)
-    lines = {name: _line(name, table, file) for name, table in raw.lines.items()}
+    lines = {
+        name: _line(name, convert(table, LineTable, file, f"lines.{name}"), file) for name, table in raw.lines.items()
+    }
     probes = tuple(_probe(i, table, lines, file) for i, table in enumerate(raw.probes))
     unique([p.id for p in probes], file, "probes", "id")
     channels = _channels(raw, probes, file)
@@ -212,8 +214,8 @@ def _channels(raw: StationFile, probes: tuple[ProbeSpec, ...], file: str) -> dic
 
 
 def _channel(name: str, raw: StationFile, probe: ProbeSpec | None, file: str) -> ChannelSpec:
-    table = raw.channels.get(name, ChannelTable())
     key = f"channels.{name}"
+    table = convert(raw.channels.get(name, {}), ChannelTable, file, key)
     if not CHANNEL_ID.fullmatch(name) or name in RESERVED_CHANNELS:
         raise ConfigError(file, key, f"{name!r} cannot be a channel id", "use a-z, 0-9 and _, beginning with a letter")
     parameter = table.parameter or parameter_of(name)

@@ -137,9 +137,9 @@ class StationFile(Table, frozen=True):
 
     station: StationTable
     broker: BrokerTable | None = None
-    lines: dict[str, LineTable] = {}
+    lines: dict[str, dict[str, Any]] = {}
     probes: list[dict[str, Any]] = []
-    channels: dict[str, ChannelTable] = {}
+    channels: dict[str, dict[str, Any]] = {}
     detection: DetectionTable = DetectionTable()
     detectors: list[dict[str, Any]] = []
 

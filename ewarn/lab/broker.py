@@ -9,7 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ewarn.config import BrokerTable
 from ewarn.errors import EwarnError
@@ -63,7 +63,7 @@ class EmbeddedBroker:
         """How clients reach it."""
         return BrokerTable(host="127.0.0.1", port=self.port, insecure=True)
 
-    async def __aenter__(self) -> EmbeddedBroker:
+    async def __aenter__(self) -> Self:
         if self.kind == "mosquitto":
             self._start_mosquitto()
         else:

@@ -75,7 +75,7 @@ SPANISH: Texts = {
     "evidence": "{name} {moved} a {value} (esperado {expected}) desde {since}",
     "hint": "Compatible con {hint}; no es un diagnóstico.",
     "reason": "Motivo: {reason}.",
-    "steps": "Primero: reconocer; revisar flujo de muestra, sondas y bitácora; tomar una muestra; decidir sobre la toma.",
+    "steps": "Primero: reconocer; revisar flujo de muestra, sondas y bitácora; tomar muestra; decidir sobre la toma.",
     "hint.sewage": "aguas residuales o estiércol",
     "hint.petroleum": "hidrocarburos",
     "hint.salt": "sal o salmuera",

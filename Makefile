@@ -1,0 +1,40 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# Files of the system that tests read; a machine without them skips those tests.
+PEERS := mosquitto influxd:influxdb nginx:nginx-light mbpoll
+
+.PHONY: demo test test-long lint bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/ewarn demo $(ARGS)
+
+test: $(VENV)/.dev lint
+	$(BIN)/pytest -m "not long" $(ARGS)
+
+test-long: $(VENV)/.dev
+	$(BIN)/pytest -m long $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/run.py $(ARGS)
+
+$(VENV)/bin/python:
+	.ci/needs venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[central,demo]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	.ci/needs $(PEERS)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

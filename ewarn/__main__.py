@@ -1,0 +1,5 @@
+"""`python -m ewarn`."""
+
+from ewarn.cli import main
+
+main()

@@ -1,0 +1,57 @@
+"""Texts in both languages."""
+
+import pytest
+
+from ewarn.contracts import AlarmState, Alert, Cause, Evidence, Priority
+from ewarn.messages import LANGUAGES, render
+from ewarn.messages.catalog import CATALOGS
+
+T0 = 1_767_225_600_000  # 2026-01-01T00:00Z
+
+
+def alert(state=AlarmState.UNACKNOWLEDGED, alarm="contamination", **changes):
+    values = {
+        "cause": Cause.CONTAMINATION, "probability": 0.934, "by": "Ana Ríos", "detail": {"hint": "sewage"},
+        "evidence": (Evidence("ammonium_n", 2.1, 0.1, 30.0, T0), Evidence("do_2", 5.123, 8.1, 20.0, T0)), **changes,
+    }  # fmt: skip
+    return Alert("mx-nld-intake1", alarm, 1, 1, T0, T0 - 120_000, state, AlarmState.NORMAL, Priority.CRITICAL, **values)
+
+
+def test_every_language_has_every_text_with_the_same_blanks():
+    import string
+
+    def blanks(text):
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+    keys = {language: {k: blanks(v) for k, v in texts.items()} for language, texts in CATALOGS.items()}
+    assert keys["en"] == keys["es"]
+
+
+def test_alert_says_where_what_and_since_when():
+    text = render(alert(), "en", station_name="Nuevo Laredo 1", time_zone="America/Matamoros")
+    assert text.splitlines()[0] == "ALERT: possible contamination at Nuevo Laredo 1"
+    assert "Ammonium as N rose to 2.10 mg N/L (expected 0.10 mg N/L) since 2025-12-31 18:00 CST" in text
+    assert "Dissolved oxygen (do_2) fell to 5.12 mg/L" in text
+    assert "Consistent with sewage" in text
+    assert "0.93" in text
+
+
+def test_spanish_is_spanish():
+    text = render(alert(), "es")
+    assert text.startswith("ALERTA: posible contaminación en mx-nld-intake1")
+    assert "Nitrógeno amoniacal subió a 2.10 mg N/L (esperado 0.10 mg N/L)" in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("state", list(AlarmState))
+@pytest.mark.parametrize("alarm", ["contamination", "sensor", "probe-sonde", "disk-full"])
+def test_every_state_of_every_alarm_has_a_text(language, state, alarm):
+    text = render(alert(state, alarm, detail={"reason": "no_reply"}), language)
+    assert text
+    assert "{" not in text
+
+
+def test_unknown_channels_and_codes_are_shown_as_they_are():
+    text = render(alert(evidence=(Evidence("wind", 3.0, 1.0, 9.0, T0),), detail={"hint": "lava"}), "en")
+    assert "wind rose to 3 (expected 1)" in text
+    assert "lava" in text
