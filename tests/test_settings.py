@@ -15,7 +15,9 @@ def station(**changes):
         "station": {"id": "mx-nld-intake1"},
         "broker": {"host": "127.0.0.1", "port": 1883, "insecure": True},
         "lines": {"gateway": {"kind": "tcp", "host": "10.0.0.2", "port": 502}},
-        "probes": [{"id": "sonde", "driver": "modbus", "line": "gateway", "profile": "ysi_exo_modbus", "channels": ["ph"]}],
+        "probes": [
+            {"id": "sonde", "driver": "modbus", "line": "gateway", "profile": "ysi_exo_modbus", "channels": ["ph"]}
+        ],
     }
     for path, value in changes.items():
         *parents, leaf = path.split("__")
@@ -32,7 +34,14 @@ def station(**changes):
 def test_defaults_are_filled_in():
     made = station_from(station(), FILE)
     ph = made.channels["ph"]
-    assert (ph.parameter, ph.unit, ph.role, ph.probe, ph.every, ph.fail_span) == ("ph", "[pH]", "quality", "sonde", 60.0, (0, 14))
+    assert (ph.parameter, ph.unit, ph.role, ph.probe, ph.every, ph.fail_span) == (
+        "ph",
+        "[pH]",
+        "quality",
+        "sonde",
+        60.0,
+        (0, 14),
+    )
     assert made.probes[0].options == {"profile": "ysi_exo_modbus"}
     assert [d.name for d in made.detectors] == ["residual", "residual_trees"]
 
@@ -92,7 +101,9 @@ def central(**changes):
 
 
 def test_central_store_is_chosen_by_kind():
-    made = central_from(central(store={"kind": "influx", "url": "http://127.0.0.1:8086", "bucket": "wq", "api": "v1"}), FILE)
+    made = central_from(
+        central(store={"kind": "influx", "url": "http://127.0.0.1:8086", "bucket": "wq", "api": "v1"}), FILE
+    )
     assert made.store.api == "v1"
 
 

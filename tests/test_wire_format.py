@@ -1,5 +1,6 @@
 """Topics and payloads: what goes in comes out, and nothing else is taken."""
 
+import itertools
 import math
 
 import pytest
@@ -13,7 +14,11 @@ T0 = 1_780_000_000_123
 finite = st.floats(allow_nan=False, allow_infinity=False)
 reading = st.builds(
     lambda c, t, v, q, why: Reading(c, T0 + t, None if q is Quality.MISSING else v, q, why),
-    st.sampled_from(["ph", "spcond", "do_2"]), st.integers(0, 3), finite, st.sampled_from(Quality), st.sampled_from(["", "spike"]),
+    st.sampled_from(["ph", "spcond", "do_2"]),
+    st.integers(0, 3),
+    finite,
+    st.sampled_from(Quality),
+    st.sampled_from(["", "spike"]),
 )  # fmt: skip
 
 
@@ -79,7 +84,7 @@ def test_large_batches_are_compressed():
 def test_ranges_cover_exactly(numbers):
     spans = wire.ranges(numbers)
     assert {n for a, b in spans for n in range(a, b + 1)} == numbers
-    assert all(b + 1 < c for (_, b), (c, _) in zip(spans, spans[1:], strict=False))
+    assert all(b + 1 < c for (_, b), (c, _) in itertools.pairwise(spans))
 
 
 def test_stored_survives_the_wire():

@@ -1,0 +1,175 @@
+"""Cost and memory as ratios to a named reference, both measured in this run.
+
+    python bench/run.py [--samples N]
+
+Time: a 9-channel sample through the whole pipeline against river's HalfSpaceTrees(n_trees=25, height=8), score_one and
+learn_one, on the same data. Memory: the edge daemon polling 3 probes with 12 channels against an interpreter that has
+imported river.anomaly and pymodbus.client; and the growth of a process over `--samples` samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import tomli_w
+from ewarn.core.pipeline import Pipeline
+from river import anomaly
+
+from ewarn.config import Station, station_from
+from ewarn.contracts import Reading
+from ewarn.lab.broker import EmbeddedBroker
+from ewarn.lab.demo import DemoOptions, scenario_of, station_document
+from ewarn.registry import load_detectors
+
+NINE = {"water_temp": (20, 0.02), "ph": (8, 0.02), "spcond": (950, 3), "do": (8, 0.05), "turbidity": (20, 0.8),
+        "orp": (300, 2), "uv254": (0.12, 0.001), "ammonium_n": (0.1, 0.01), "nitrate_n": (2, 0.02)}  # fmt: skip
+START = 1_780_000_000_000
+REFERENCE = """
+import river.anomaly, pymodbus.client
+print([line for line in open("/proc/self/status") if line.startswith("VmRSS")][0].split()[1])
+"""
+
+
+def station() -> Station:
+    """Nine channels at one a minute, with the default detectors."""
+    return station_from({"station": {"id": "bench"}, "channels": {name: {} for name in NINE}}, Path("bench.toml"))
+
+
+def rows(count: int, seed: int = 1) -> list[dict[str, float]]:
+    """Quiet water with a slow wander."""
+    rng, level, out = random.Random(seed), dict.fromkeys(NINE, 0.0), []
+    for _ in range(count):
+        for name in NINE:
+            level[name] = 0.999 * level[name] + 0.05 * rng.gauss(0, 1)
+        out.append({name: mean + noise * (level[name] + rng.gauss(0, 1)) for name, (mean, noise) in NINE.items()})
+    return out
+
+
+def readings(samples: list[dict[str, float]], first: int = 0) -> list[list[Reading]]:
+    """The samples as readings, a minute apart."""
+    return [[Reading(k, START + (first + i) * 60_000, v) for k, v in x.items()] for i, x in enumerate(samples)]
+
+
+def best_of(work: Callable[[], None], repeats: int = 3) -> float:
+    """Least processor seconds of several runs: other work on the machine only ever adds."""
+    times = []
+    for _ in range(repeats):
+        gc.collect()
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def bench_time(count: int = 5000) -> dict[str, float]:
+    """Microseconds per sample of the pipeline and of the reference, and their ratio."""
+    samples = rows(2000 + count)
+    pipeline = Pipeline(station(), load_detectors(station()))
+    for batch in readings(samples[:2000]):
+        pipeline.accept(batch[0].time, batch)
+    turn = iter(range(10))
+
+    def ours() -> None:
+        first = 2000 + next(turn) * count
+        for batch in readings(samples[2000:], first):
+            pipeline.accept(batch[0].time, batch)
+
+    def build() -> None:
+        readings(samples[2000:])
+
+    scaled = [{k: min(1.0, max(0.0, (v - NINE[k][0]) / NINE[k][1] / 20 + 0.5)) for k, v in x.items()} for x in samples]
+    trees = anomaly.HalfSpaceTrees(n_trees=25, height=8, seed=1)
+    for x in scaled[:2000]:
+        trees.learn_one(x)
+
+    def reference() -> None:
+        for x in scaled[2000:]:
+            trees.score_one(x)
+            trees.learn_one(x)
+
+    mine = (best_of(ours) - best_of(build)) / count * 1e6
+    theirs = best_of(reference) / count * 1e6
+    return {"pipeline_us": round(mine, 1), "half_space_trees_us": round(theirs, 1), "ratio": round(mine / theirs, 2)}
+
+
+def rss_kb(pid: int | str = "self") -> int:
+    """Resident memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    raise RuntimeError("no VmRSS")
+
+
+def bench_growth(count: int) -> dict[str, float]:
+    """Resident memory of a pipeline after a tenth of the samples and after all of them."""
+    pipeline, step, early = Pipeline(station(), load_detectors(station())), 2000, 0
+    for first in range(0, count, step):
+        for batch in readings(rows(step, first), first):
+            pipeline.accept(batch[0].time, batch)
+        if first == count // 10:
+            gc.collect()
+            early = rss_kb()
+    gc.collect()
+    return {"samples": count, "early_kb": early, "late_kb": rss_kb(), "ratio": round(rss_kb() / early, 3)}
+
+
+async def bench_daemon(seconds: float) -> dict[str, float]:
+    """Resident memory of `ewarn run` with 3 probes and 12 channels, early and late, against the bare interpreter."""
+    reference = int(  # noqa: ASYNC221  (nothing else runs yet)
+        subprocess.run([sys.executable, "-c", REFERENCE], capture_output=True, text=True, check=True).stdout
+    )
+    options = DemoOptions(contamination=False)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scenario = folder / "scenario.toml"
+        scenario.write_text(tomli_w.dumps(scenario_of(options)), encoding="utf-8")
+        async with EmbeddedBroker(folder) as broker:
+            probes = await child("simulate", str(scenario), "--speed", "60")
+            assert probes.stdout
+            ready = json.loads(await probes.stdout.readline())
+            file = folder / "station.toml"
+            document = station_document(options, ready["endpoints"], broker.port)
+            file.write_text(tomli_w.dumps(document), encoding="utf-8")
+            edge = await child("run", str(file), "--clock", ready["clock"])
+            try:
+                await asyncio.sleep(seconds / 2)
+                early = rss_kb(edge.pid)
+                await asyncio.sleep(seconds / 2)
+                late = rss_kb(edge.pid)
+            finally:
+                for process in (edge, probes):
+                    process.terminate()
+                    await process.wait()
+    return {"daemon_kb": late, "early_kb": early, "interpreter_kb": reference, "ratio": round(late / reference, 2)}
+
+
+async def child(*args: str) -> asyncio.subprocess.Process:
+    """An ewarn command as a process of its own."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ewarn", *args, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+
+
+def main() -> None:
+    """Run all and print one line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=40.0, help="how long the daemon runs")
+    args = parser.parse_args()
+    print("pipeline / HalfSpaceTrees:", json.dumps(bench_time()))
+    print("daemon / interpreter:     ", json.dumps(asyncio.run(bench_daemon(args.seconds))))
+    print("growth over samples:      ", json.dumps(bench_growth(args.samples)))
+
+
+if __name__ == "__main__":
+    main()
