@@ -65,6 +65,7 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A register that judges channels.
 
     The masked register is looked up in `good` and `suspect`; anything else is bad. With both empty, zero is good.
+    Its byte order is the profile's.
     """
 
     id: str
@@ -84,7 +85,8 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         parameter: id in `ewarn.parameters`.
         unit: UCUM unit of the value after `scale` and `offset`; must be the parameter's.
         address: of its first register, counted from the profile's `address_base`; absent where `bind` finds it.
-        register, type, word_order: how it is stored (word_order: the profile's where absent).
+        register, type, word_order: how it is stored (word_order: the profile's where absent). The order goes for
+            numbers of 16 bits too: BADC and DCBA swap their two bytes.
         scale, offset: value = raw * scale + offset.
         missing: raw numbers that mean "no value".
         valid: bounds of the value; outside them the reading is FAIL with reason `out_of_range`.
@@ -92,7 +94,7 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         code: parameter code under which a self-describing instrument lists it.
         units_code: unit codes accepted from a self-describing instrument (empty: any).
         decimals: decimals that the instrument shows (ASCII lines, simulators).
-        field: name of the regex group, or column number from 0, in an ASCII line.
+        field: name of the regex group, or column number from 0, in an ASCII line; the prefix belongs to the line.
     """
 
     id: str
@@ -152,7 +154,8 @@ class Ascii(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         delimiter: of columns; "" means any white space.
         prefix: lines that do not begin with it are passed over ("" = none are).
         missing: tokens that mean "no value".
-        checksum: "none" or "nmea" (XOR of what stands between $ and *, as two hexadecimal digits).
+        checksum: "none" or "nmea" (XOR of what stands between $ and *, as two hexadecimal digits); the asterisk and
+            what follows it are taken off before the line is split.
         columns: how many columns a CSV line has; another number is a wrong line.
         interval_s: seconds between lines of a streaming device.
     """
@@ -268,9 +271,24 @@ def _validate(profile: Profile, file: str) -> None:
             raise ConfigError(
                 file, f"{key}.status", f"no status register {channel.status!r}", "declare it under [[status]]"
             )
-        if profile.protocol == "modbus" and channel.address is None and (profile.bind is None or channel.code is None):
-            raise ConfigError(file, f"{key}.address", "missing", "give the register address, or bind and code")
+        if profile.protocol == "modbus":
+            _validate_binding(profile.bind, channel, file, key)
         if profile.protocol == "ascii" and channel.field is None:
             raise ConfigError(file, f"{key}.field", "missing", "give the group's name or the column's number")
     if profile.protocol == "ascii" and profile.ascii is None:
         raise ConfigError(file, "ascii", "missing", "describe the lines in an [ascii] table")
+
+
+def _validate_binding(bind: Bind | None, channel: Channel, file: str, key: str) -> None:
+    if channel.code is None and bind is not None:
+        raise ConfigError(file, f"{key}.code", "missing", "give the code under which the device lists the parameter")
+    if bind is None or bind.mode == "block":
+        if channel.address is None:
+            raise ConfigError(file, f"{key}.address", "missing", "give the register address, or bind by slots")
+    elif channel.type != "float32":
+        raise ConfigError(file, f"{key}.type", f"{channel.type!r} in a slot", "slots hold float32")
+    if bind is not None and bind.mode == "block":
+        last = max(bind.value + 1, bind.sentinel + 1, bind.quality, bind.units, bind.parameter)
+        if last >= bind.size or channel.type != "float32":
+            raise ConfigError(file, "bind.size", f"{bind.size} registers do not hold the block",
+                              "count float32 as 2 registers; values and sentinel are float32")
