@@ -87,7 +87,7 @@ def test_readme_speaks_of_commands_that_exist():
     assert {"run", "collect", "simulate", "check", "replay", "plugins"} <= verbs
     for verb in verbs:
         assert ewarn(verb, "--help").returncode == 0, verb
-    for target in re.findall(r"^make (\w+)", text, flags=re.M):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.M), target
-    for command in re.findall(r"^ewarn (.+)$", text, flags=re.M):
+    for target in re.findall(r"^make (\w+)", text, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), target
+    for command in re.findall(r"^ewarn (.+)$", text, flags=re.MULTILINE):
         assert (ROOT / shlex.split(command)[-1]).is_file(), command
