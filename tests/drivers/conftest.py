@@ -1,27 +1,13 @@
 import contextlib
 
 import pytest
-from fake_modbus import RtuPort, TcpPort
+from fake_modbus import RtuPort, TcpPort, profile_text
 
 from drivers.modbus import ModbusDriver, ModbusOptions
 from ewarn.contracts import ProbeSettings
 from ewarn.times import SystemClock
 
 TIMEOUT, SETTLE = 0.04, 0.04
-
-
-def profile_text(addresses, *, limits="", extra="", kind="uint16"):
-    """A profile whose channel `a<n>` is the register n."""
-    text = (
-        'schema = 1\nid = "fake"\nname = "fake"\nsource = "test"\ngrade = "I"\nprotocol = "modbus"\n'
-        f"{extra}\n[limits]\n{limits}\n"
-    )
-    for address in addresses:
-        text += (
-            f'[[channels]]\nid = "a{address}"\nparameter = "pressure"\nunit = "kPa"\n'
-            f'address = {address}\ntype = "{kind}"\n'
-        )
-    return text
 
 
 @pytest.fixture

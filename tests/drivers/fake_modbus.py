@@ -27,6 +27,20 @@ def checksum(data):
     return struct.pack("<H", crc)
 
 
+def profile_text(addresses, *, limits="", extra="", kind="uint16"):
+    """A profile whose channel `a<n>` is the register n."""
+    text = (
+        'schema = 1\nid = "fake"\nname = "fake"\nsource = "test"\ngrade = "I"\nprotocol = "modbus"\n'
+        f"{extra}\n[limits]\n{limits}\n"
+    )
+    for address in addresses:
+        text += (
+            f'[[channels]]\nid = "a{address}"\nparameter = "pressure"\nunit = "kPa"\n'
+            f'address = {address}\ntype = "{kind}"\n'
+        )
+    return text
+
+
 class Device:
     """`fault(n, reply)` gives what to send for the nth request: a list of (delay in s, bytes)."""
 

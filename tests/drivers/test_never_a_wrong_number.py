@@ -5,7 +5,7 @@ import random
 
 import pytest
 from fake_modbus import Device, checksum
-from tests_poll import poll_all
+from modbus_tally import poll_all
 
 from ewarn.errors import EwarnError
 
