@@ -121,6 +121,7 @@ class DetectionTable(Table, frozen=True):
         warmup: how much water detection has to have seen before it judges.
         on_steps, of_steps: the contamination alarm is raised when `on_steps` of the last `of_steps` are abnormal.
         off_delay: how long the water has to be normal before the alarm goes.
+        hold: how long learning is held back while an event is suspected; as long again has to be normal for a new hold.
         silence: a probe that gives nothing for this long raises its alarm.
     """
 
@@ -129,6 +130,7 @@ class DetectionTable(Table, frozen=True):
     on_steps: int = 2
     of_steps: int = 3
     off_delay: Seconds = Seconds(600)
+    hold: Seconds = Seconds(1800)
     silence: Seconds = Seconds(300)
 
 

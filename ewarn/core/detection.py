@@ -1,0 +1,169 @@
+"""From samples to verdicts: runs the detectors, fuses their scores, names channels and the class of the cause.
+
+Fusion. A detector's score over its own threshold is its ratio. Detectors that can say which channels moved
+(`explain_one`) decide: the largest of their ratios counts. The others corroborate: they can lower it by at most a
+fifth. Where no detector can explain itself, the largest ratio of all counts. probability = r⁶ / (1 + r⁶): one half at
+the threshold, strictly increasing.
+
+Learning is held back while an event is suspected, for `hold` at most: a change that stays becomes the new normal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ewarn.config import Station
+from ewarn.contracts import Cause, Detector, Evidence, Millis, Readiness, Sample, Verdict
+from ewarn.parameters import parameter_of
+
+_MOVED = 4.0
+_LOUD = 12.0
+_STEEPNESS = 6
+_DOUBT = 0.2
+_FAILURES = 10
+_DRY_US_CM = 20.0
+_DRY_SHARE = 0.1
+
+Explain = Callable[[dict[str, float]], Mapping[str, tuple[float, float]]]
+
+
+@dataclass(slots=True)
+class _Member:
+    """One detector and how it fares."""
+
+    name: str
+    detector: Detector
+    threshold: float
+    explain: Explain | None
+    failures: int = 0
+    fault: str = ""
+
+    @classmethod
+    def of(cls, name: str, detector: Any) -> _Member:
+        return cls(name, detector, float(getattr(detector, "threshold", 1.0)), getattr(detector, "explain_one", None))
+
+    def guarded(self, work: Callable[[dict[str, float]], Any], x: dict[str, float]) -> Any:
+        """What the detector gives, None where it raises; after some failures in a row it is asked no more."""
+        if self.fault:
+            return None
+        try:
+            result = work(dict(x))
+            if isinstance(result, float | int) and not math.isfinite(result):
+                raise ValueError(f"score {result}")  # noqa: TRY301  (a score that is no number is a failure like others)
+        except Exception as error:  # noqa: BLE001  (a detector may raise anything; it must not stop the others)
+            self.failures += 1
+            if self.failures >= _FAILURES:
+                self.fault = f"switched off after {self.failures} failures in a row: {error!r}"
+            return None
+        self.failures = 0
+        return result
+
+
+@dataclass(slots=True)
+class Detection:
+    """Turns samples into verdicts.
+
+    Args:
+        station: for steps, warm-up, hold and the roles of channels.
+        detectors: by name.
+    """
+
+    station: Station
+    detectors: Mapping[str, Detector]
+    _members: list[_Member] = field(init=False)
+    _quality: frozenset[str] = field(init=False)
+    _since: dict[str, Millis] = field(init=False, default_factory=dict)
+    _seen: int = field(init=False, default=0)
+    _held: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        self._members = [_Member.of(name, d) for name, d in self.detectors.items()]
+        self._quality = frozenset(c.id for c in self.station.channels.values() if c.role == "quality")
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Detectors that were switched off, and why."""
+        return {m.name: m.fault for m in self._members if m.fault}
+
+    def judge(self, sample: Sample) -> Verdict:
+        """The verdict on a sample; learns from it unless an event is suspected."""
+        x = dict(sample.values)
+        if not self._quality & x.keys():
+            self._learn(x)
+            return Verdict(sample.time, None, Readiness.NO_DATA, cause=Cause.COMMUNICATION)
+        scores = self._scores(x)
+        ratio = self._fuse(scores)
+        evidence = self._evidence(sample.time, x, scores)
+        suspected = ratio is not None and ratio >= 1
+        self._learn_unless(suspected, x)
+        if self._seen * self.station.detection.step < self.station.detection.warmup or ratio is None:
+            return Verdict(sample.time, None, Readiness.WARMING, scores=scores)
+        cause = self._cause(suspected, evidence, x)
+        power = ratio**_STEEPNESS
+        return Verdict(sample.time, power / (1 + power), Readiness.READY, suspected, cause, evidence, scores)
+
+    def _scores(self, x: dict[str, float]) -> dict[str, float]:
+        scores = {m.name: m.guarded(m.detector.score_one, x) for m in self._members}
+        return {name: float(score) for name, score in scores.items() if score is not None}
+
+    def _fuse(self, scores: Mapping[str, float]) -> float | None:
+        """The ratio to the threshold, None where no detector gave a score."""
+        ratios = {m.name: max(0.0, scores[m.name]) / m.threshold for m in self._members if m.name in scores}
+        if not ratios:
+            return None
+        deciding = [ratios[m.name] for m in self._members if m.explain and m.name in ratios]
+        others = [ratios[m.name] for m in self._members if not m.explain and m.name in ratios]
+        if not deciding:
+            return max(others)
+        return max(deciding) * (1 - _DOUBT * (1 - min(1.0, max(others, default=1.0))))
+
+    def _learn_unless(self, suspected: bool, x: dict[str, float]) -> None:
+        limit = self.station.detection.hold / self.station.detection.step
+        if suspected and self._held < limit:
+            self._held += 1
+            return
+        if not suspected:
+            self._held = max(0, self._held - 1)
+        self._learn(x)
+
+    def _learn(self, x: dict[str, float]) -> None:
+        self._seen += bool(x)
+        for member in self._members:
+            member.guarded(member.detector.learn_one, x)
+
+    def _evidence(self, time: Millis, x: dict[str, float], scores: Mapping[str, float]) -> tuple[Evidence, ...]:
+        """Channels that moved, strongest first; `since` lasts as long as a channel stays out."""
+        if not self._since and max(scores.values(), default=0.0) < _MOVED:
+            return ()
+        accounts: dict[str, tuple[float, float]] = {}
+        for member in self._members:
+            told = member.guarded(member.explain, x) if member.explain else None
+            for channel, account in (told or {}).items():
+                accounts[channel] = max(accounts.get(channel, account), account)
+        moved = {c for c, (score, _) in accounts.items() if score >= _MOVED}
+        self._since = {c: t for c, t in self._since.items() if c in moved or c not in accounts}
+        for channel in moved:
+            self._since.setdefault(channel, time)
+        found = [Evidence(c, x[c], accounts[c][1], accounts[c][0], self._since[c]) for c in moved]
+        return tuple(sorted(found, key=lambda e: (-e.score, e.channel)))
+
+    def _cause(self, suspected: bool, evidence: tuple[Evidence, ...], x: Mapping[str, float]) -> Cause:
+        if suspected and not evidence:
+            return Cause.UNKNOWN
+        if suspected and _out_of_water(evidence):
+            return Cause.SENSOR
+        if suspected:
+            return Cause.CONTAMINATION if len(evidence) >= 2 or len(x) == 1 else Cause.SENSOR
+        alone = len(evidence) == 1 and evidence[0].score >= _LOUD
+        return Cause.SENSOR if alone else Cause.NONE
+
+
+def _out_of_water(evidence: tuple[Evidence, ...]) -> bool:
+    """Conductance near nothing: the probe hangs in air, or the sample pump stands."""
+    return any(
+        parameter_of(e.channel) in ("spcond", "conductivity") and e.value < min(_DRY_US_CM, _DRY_SHARE * e.expected)
+        for e in evidence
+    )

@@ -1,0 +1,116 @@
+"""A recorded file through the very pipeline that runs in the field."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ewarn.config import Station
+from ewarn.contracts import AlarmState, Alert, Detector, Verdict
+from ewarn.core.pipeline import CONTAMINATION, Pipeline
+from ewarn.lab.record import Record, Row
+
+COLUMNS = ("time", "probability", "alert", "cause")
+_PROGRESS_ROWS = 2000
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What a replay found.
+
+    Attributes:
+        rows: of the record.
+        evaluated: rows with a probability.
+        alerts: every transition of every alarm.
+        skipped: rows passed over.
+        complaints: the first of them, named by row.
+        ignored: columns that are neither channel nor label.
+        faults: detectors that were switched off.
+    """
+
+    rows: int = 0
+    evaluated: int = 0
+    skipped: int = 0
+    alerts: list[Alert] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    ignored: tuple[str, ...] = ()
+    faults: dict[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        raised = [a for a in self.alerts if a.alarm == CONTAMINATION and a.state is AlarmState.UNACKNOWLEDGED]
+        lines = [
+            f"{self.rows} rows, {self.evaluated} evaluated, {self.skipped} passed over",
+            f"{len(raised)} contamination alerts, {len(self.alerts)} transitions of all alarms",
+        ]
+        if self.ignored:
+            lines.append(f"columns passed over: {', '.join(self.ignored)}")
+        lines += [f"detector {name}: {fault}" for name, fault in self.faults.items()]
+        return "\n".join(lines + self.complaints)
+
+
+def replay(
+    station: Station,
+    record: Path,
+    scores: Path | None,
+    detectors: Mapping[str, Detector],
+    *,
+    on_progress: Callable[[float], Any] = lambda _share: None,
+) -> ReplayReport:
+    """Run a record through the pipeline.
+
+    Args:
+        station: whose channels the record has.
+        record: CSV, or CSV.gz.
+        scores: where to write time, probability, alert and cause, one row a row of the record; None for nowhere.
+        detectors: fresh detectors by name.
+        on_progress: told the share done, 0 to 1.
+
+    Raises:
+        RecordError: the record cannot be read, or lacks a channel.
+    """
+    source, pipeline, report = Record.open(record, station), Pipeline(station, detectors), ReplayReport()
+    report.ignored = source.ignored
+    total = _lines(record)
+    with ExitStack() as stack:
+        out = csv.writer(stack.enter_context(scores.open("w", encoding="utf-8", newline=""))) if scores else None
+        if out:
+            out.writerow(COLUMNS)
+        for row in source.rows():
+            verdict = _feed(pipeline, row, report)
+            if out:
+                out.writerow(_scores(row, verdict, active=pipeline.alarms[CONTAMINATION].active))
+            report.rows += 1
+            report.evaluated += verdict is not None and verdict.probability is not None
+            if report.rows % _PROGRESS_ROWS == 0:
+                on_progress(min(1.0, report.rows / max(1, total)))
+    on_progress(1.0)
+    report.skipped, report.complaints, report.faults = source.skipped_total(), source.complaints, pipeline.faults
+    return report
+
+
+def _feed(pipeline: Pipeline, row: Row, report: ReplayReport) -> Verdict | None:
+    """The newest verdict that this row led to."""
+    if row.readings is None:
+        return None
+    step = pipeline.accept(row.time, row.readings)
+    report.alerts += step.alerts
+    return step.verdicts[-1] if step.verdicts else None
+
+
+def _scores(row: Row, verdict: Verdict | None, *, active: bool) -> tuple[str, str, str, str]:
+    if verdict is None or verdict.probability is None:
+        return row.text, "", "0", str(verdict.cause) if verdict else ""
+    return row.text, f"{verdict.probability:.9g}", str(int(active)), str(verdict.cause)
+
+
+def _lines(path: Path) -> int:
+    """Rows to expect, for the progress."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as stream:
+        return sum(1 for _ in stream) - 1
