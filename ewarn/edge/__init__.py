@@ -1,0 +1,1 @@
+"""The field daemon: reads probes, decides, keeps, sends."""
