@@ -44,6 +44,23 @@ class Request:
         return self.function, self.count
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A whole reply.
+
+    Attributes:
+        frame: its bytes on the line.
+        unit: address of the probe.
+        function: of the request.
+        count: registers in it; None for an exception.
+    """
+
+    frame: bytes
+    unit: int
+    function: int
+    count: int | None
+
+
 def _crc_table() -> tuple[int, ...]:
     table = []
     for crc in range(256):
@@ -68,19 +85,6 @@ def crc16(data: bytes) -> int:
     return crc
 
 
-def find_rtu(data: bytes, request: Request) -> bytes | None:
-    """The first frame in `data` that has unit, function, length and check sum of an answer to `request`."""
-    return next((frame for frame in _rtu_frames(data) if _answers(frame[:-2], request)), None)
-
-
-def find_mbap(data: bytes, request: Request, transaction: int) -> bytes | None:
-    """The first frame in `data` with this transaction id that has unit, function and length of an answer."""
-    for number, frame in _mbap_frames(data):
-        if number == transaction and _answers(frame[6:], request):
-            return frame
-    return None
-
-
 def after_echo(data: bytes, sent: bytes) -> bytes:
     """What came after the echo of `sent`; nothing where the echo has not been heard whole."""
     _, echo, rest = data.partition(sent)
@@ -89,45 +93,53 @@ def after_echo(data: bytes, sent: bytes) -> bytes:
 
 def explain(data: bytes, request: Request, *, rtu: bool) -> str:
     """Why bytes that came are no answer to `request`, for people."""
-    bodies = [frame[:-2] for frame in _rtu_frames(data)] if rtu else [frame[6:] for _, frame in _mbap_frames(data)]
+    bodies = list(rtu_bodies(data)) if rtu else [body for _, body in mbap_bodies(data)]
     if not bodies:
         return f"{len(data)} bytes that are no whole frame ({data[:16].hex(' ')})"
-    unit, function, size = bodies[0][:3]
-    if unit != request.unit:
-        return f"unit {unit} answered instead of {request.unit}"
-    if function & 0x7F != request.function:
-        return f"function {function} answered instead of {request.function}"
-    if size != 2 * request.count:
-        return f"{size} bytes came instead of {2 * request.count}"
+    body = bodies[0]
+    if body.unit != request.unit:
+        return f"unit {body.unit} answered instead of {request.unit}"
+    if body.function != request.function:
+        return f"function {body.function} answered instead of {request.function}"
+    if body.count is not None and body.count != request.count:
+        return f"{body.count} registers came instead of {request.count}"
     return "a reply to another request came"
 
 
-def _answers(body: bytes, request: Request) -> bool:
-    unit, function = body[0], body[1]
-    if unit != request.unit:
-        return False
-    if function == request.function:
-        return body[2] == 2 * request.count and len(body) == 3 + 2 * request.count
-    return function == request.function | 0x80 and len(body) == 3
-
-
-def _rtu_frames(data: bytes) -> Iterator[bytes]:
-    """Whole frames with a valid check sum: exceptions and replies of register reads."""
-    for start in range(len(data) - 4):
-        function, size = data[start + 1], data[start + 2]
-        length = 5 if function & 0x80 else 5 + size
+def rtu_bodies(data: bytes) -> Iterator[Body]:
+    """Whole replies with a valid check sum, whatever lies between them."""
+    start = 0
+    while start <= len(data) - 5:
+        length = 5 if data[start + 1] & 0x80 else 5 + data[start + 2]
         frame = data[start : start + length]
-        if len(frame) == length and crc16(frame[:-2]) == int.from_bytes(frame[-2:], "little"):
-            yield frame
+        body = _body(frame[:-2], frame) if len(frame) == length else None
+        if body is not None and crc16(frame[:-2]) == int.from_bytes(frame[-2:], "little"):
+            yield body
+            start += length
+        else:
+            start += 1
 
 
-def _mbap_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Transaction id and bytes of whole frames; ends where the bytes can be no MBAP."""
+def mbap_bodies(data: bytes) -> Iterator[tuple[int, Body]]:
+    """Transaction ids and replies; ends where the bytes can be no MBAP."""
     at = 0
     while len(data) - at >= 9:
         transaction, protocol, length = struct.unpack_from(">HHH", data, at)
         frame = data[at : at + 6 + length]
         if protocol != 0 or not 3 <= length <= _MAX_MBAP_LENGTH or len(frame) < 6 + length:
             return
-        yield transaction, frame
+        body = _body(frame[6:], frame)
+        if body is not None:
+            yield transaction, body
         at += 6 + length
+
+
+def _body(content: bytes, frame: bytes) -> Body | None:
+    """Unit, function and registers or exception; None for what answers no read of registers."""
+    unit, function, size = content[:3]
+    if function & 0x7F not in _FUNCTIONS.values():
+        return None
+    if function & 0x80:
+        return Body(frame, unit, function & 0x7F, None) if len(content) == 3 else None
+    whole = size > 0 and size % 2 == 0 and len(content) == 3 + size
+    return Body(frame, unit, function, size // 2) if whole else None

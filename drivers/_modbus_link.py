@@ -4,25 +4,22 @@ pymodbus moves the bytes; which of them are the reply is decided here, in its pa
 pymodbus takes any frame of the right unit for the answer. An RTU reply names neither the address that was asked nor the
 request; one reply that comes after its time-out then answers the next request, the next reply the one after, for ever.
 
-What an RTU reply does say is its shape: function code and count. The argument, per unit:
+Rules, per unit; `drivers._ledger` has the argument:
 
-1. A device answers in the order in which it was asked (it has one queue), late, repeatedly or not at all. So once the
-   reply to a request is here, whatever comes later answers that request (a repetition) or a later one.
-2. A unit is *in step* when its last request was answered. Before anything else, after every failure, and when the line
-   was opened anew, it is out of step, and is asked nothing but a *challenge*: a read whose shape no request for values
-   has. Its answer comes after all earlier replies to requests for values (1.), so none of those can come any more.
-   Some devices refuse every challenge; then an exception of the last of them, which asks the other table where that is
-   unused, has to do. A gateway's "busy" or "no response" does not; the device has not spoken.
-3. Two successive requests to a unit never have the same shape; a challenge goes between where they would. So when a
-   request for values is sent, what may still come is a repetition of the reply before it, or a late reply to an earlier
-   challenge. Both have another shape. The first frame of the right unit, shape and check sum is the answer.
+1. A request for values is sent only when the ledger is clear for its shape (function code and count): no earlier reply
+   of that shape can still come. The reply that is then booked on it is its own.
+2. Else a *challenge* goes first: a read whose shape no request for values has. Its answer shows that all earlier ones
+   are past. So a challenge comes first of all, after a failure, and between two requests of the same shape.
+3. Late replies are booked whenever they come, also while nothing is asked.
 
 The quiet time (`settle`) before a challenge only spares it from meeting late replies; the proof does not rest on it.
-A device that is always later than its time-out therefore delivers nothing, rather than something else.
-Not covered: a gateway that reorders, and one that repeats a reply after later ones.
+A device that is always later than its time-out therefore delivers nothing, rather than something else. Not covered: a
+gateway that reorders; replies later than `FORGET_S`; and a line that repeats a reply and in the same breath falls
+behind by more than a time-out, where the device answers but one challenge.
 
-With MBAP the transaction id must be the request's own (pymodbus lets 0 pass), and any failure drops the connection.
-Rule 2 holds there as well: cheap gateways put the new transaction id on a late serial reply. Rule 3 is not needed.
+With MBAP the transaction id must be the request's own (pymodbus lets 0 pass), and any failure drops the connection. The
+rules hold there as well, since cheap gateways put the new transaction id on a late serial reply; only repetitions need
+not be feared. That a bit flips without a check sum on the way cannot be seen.
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ import contextlib
 import logging
 import math
 import termios
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pymodbus import FramerType, ModbusException
@@ -40,13 +37,13 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException
 from pymodbus.pdu import ModbusPDU
 
-from drivers._frames import Request, after_echo, explain, find_mbap, find_rtu
+from drivers._frames import Body, Request, after_echo, explain, mbap_bodies, rtu_bodies
+from drivers._ledger import Ledger, Shape
 from ewarn.contracts import Clock, LineSettings, Millis
 from ewarn.errors import LineLost, NoReply, ProbeBusy, ProbeRefused, WrongReply
 
 _CONNECT_S = 3.0
 _FAILURES_TO_REOPEN = 3
-_STICK_TO_PROVEN = 8
 _NEVER = 3600.0
 _REFUSED = {1: "function not supported", 2: "no such register", 3: "value not allowed",
             0x81: "write only", 0x82: "read only", 0x83: "access level too low"}  # fmt: skip
@@ -90,13 +87,11 @@ class Block:
 
 @dataclass(slots=True)
 class _Unit:
-    in_step: bool = False
-    shape: tuple[int, int] | None = None
-    shapes: set[tuple[int, int]] = field(default_factory=set)
+    ledger: Ledger
+    shapes: set[Shape] = field(default_factory=set)
+    proven: set[Shape] = field(default_factory=set)
     failed: float = -math.inf
     answered: float = -math.inf
-    proven: Request | None = None
-    turn: int = 0
 
 
 class ModbusLine:
@@ -116,10 +111,12 @@ class ModbusLine:
         self._failures = 0
         self._heard_idle = -math.inf
         self._last_end = -math.inf
-        self._pending: Request | None = None
+        self._answers: Callable[[_Unit, int], bool] | None = None
+        self._asked = 0
         self._echo = False
         self._sent = b""
         self._heard = b""
+        self._booked = 0
 
     async def open(self) -> None:
         """Open the port or socket; does nothing when it is open. Raises LineLost."""
@@ -139,9 +136,7 @@ class ModbusLine:
             raise LineLost(f"{self._name} cannot be opened")
 
     async def close(self) -> None:
-        """Close it; every unit is out of step then. Never raises."""
-        for unit in self._units.values():
-            unit.in_step = False
+        """Close it; never raises."""
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(Exception):
@@ -157,27 +152,29 @@ class ModbusLine:
             ProbeBusy, ProbeRefused: the probe or its gateway said so.
         """
         await self.open()
-        unit = self._unit(request)
+        unit = self._unit(request.unit)
         unit.shapes.add(request.shape)
-        if not unit.in_step or self._asleep(unit, terms) or (self.rtu and unit.shape == request.shape):
-            await self._challenge(unit, terms)
+        if self._asleep(unit, terms) or not unit.ledger.clear(request.shape, _now()):
+            await self._challenge(unit, request.shape, terms)
         return await self._ask(unit, request, terms)
 
     def distrust(self, unit: int) -> None:
         """Say that a reply of this unit, though of the right shape, was another's by its content."""
-        self._units.setdefault(unit, _Unit()).in_step = False
+        self._unit(unit).ledger.doubt(_now())
 
     @property
     def _name(self) -> str:
         s = self.settings
         return s.device if s.kind == "serial" else f"{s.host}:{s.port}"
 
-    def _unit(self, request: Request) -> _Unit:
-        return self._units.setdefault(request.unit, _Unit())
+    def _unit(self, address: int) -> _Unit:
+        if address not in self._units:
+            self._units[address] = _Unit(Ledger(_now(), repeats=self.rtu))
+        return self._units[address]
 
     @staticmethod
     def _asleep(unit: _Unit, terms: Terms) -> bool:
-        return asyncio.get_running_loop().time() - unit.answered > terms.wake_idle
+        return _now() - unit.answered > terms.wake_idle
 
     def _make_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
         s = self.settings
@@ -195,100 +192,107 @@ class ModbusLine:
     def _on_packet(self, sending: bool, data: bytes) -> bytes:
         """Hook of pymodbus: sees what goes out, and all that came since; gives pymodbus the answer or nothing."""
         if sending:
-            self._sent = data
+            self._sent, self._booked = data, 0
             return data
-        request = self._pending
-        if request is None:
-            self._heard_idle = asyncio.get_running_loop().time()
-            return b""
         self._heard = data
+        if self._answers is None:
+            self._heard_idle = _now()
+        bodies = self._bodies(data)
+        for body in bodies[self._booked :]:
+            self._booked += 1
+            unit = self._unit(body.unit)
+            number = unit.ledger.hear(body.function, body.count, _now())
+            if number and self._answers and body.unit == self._asked and self._answers(unit, number):
+                self._answers, self._booked = None, 0
+                return body.frame
+        return b""
+
+    def _bodies(self, data: bytes) -> list[Body]:
         if self.rtu:
-            frame = find_rtu(after_echo(data, self._sent) if self._echo else data, request)
-        else:
-            frame = find_mbap(data, request, int.from_bytes(self._sent[:2], "big"))
-        if frame is None:
-            return b""
-        self._pending = None
-        return frame
+            return list(rtu_bodies(after_echo(data, self._sent) if self._echo else data))
+        own = int.from_bytes(self._sent[:2], "big")
+        return [body for transaction, body in mbap_bodies(data) if transaction == own]
 
     def _on_connect(self, connected: bool) -> None:
         """Hook of pymodbus: a lost connection ends the request at once instead of at its time-out."""
         client = self._client
-        if connected or client is None or self._pending is None or client.ctx.response_future.done():
+        if connected or client is None or self._answers is None or client.ctx.response_future.done():
             return
         client.ctx.response_future.set_exception(ConnectionException("lost"))
 
-    async def _challenge(self, unit: _Unit, terms: Terms) -> None:
-        """Bring the unit in step, and awake. Raises as `read` does."""
-        if self.rtu and not unit.in_step:
+    async def _challenge(self, unit: _Unit, shape: Shape, terms: Terms) -> None:
+        """Make the ledger clear for a request of this shape, and the probe awake. Raises as `read` does."""
+        if self.rtu and unit.failed > unit.answered:
             await self._quiet(unit, terms.settle)
-        for challenge in self._candidates(unit, terms):
-            try:
-                await self._awaken(unit, challenge, terms)
-            except ProbeRefused:
-                unit.proven = challenge
-                continue  # registers prove more than an exception: any request of this function may have caused that
-            except (NoReply, WrongReply):
-                unit.turn += 1
-                raise
-            unit.proven = challenge
-            break
-        unit.in_step, unit.turn = True, 0
+        challenge = self._choose(unit, terms)
 
-    @staticmethod
-    def _candidates(unit: _Unit, terms: Terms) -> list[Request]:
-        """Challenges in the order to try: the one that worked, now and then another in case it no longer does."""
-        usable = [c for c in terms.challenges if c.shape not in unit.shapes]
-        if not usable:
-            raise WrongReply("no request is left whose answer could be told from those to requests for values")
-        if unit.proven in usable and unit.turn % _STICK_TO_PROVEN < _STICK_TO_PROVEN - 1:
-            return [unit.proven]
-        first = unit.turn % len(usable)
-        return usable[first:] + usable[:first]
+        def answers(unit: _Unit, number: int) -> bool:
+            del number
+            return unit.ledger.clear(shape, _now())
 
-    async def _awaken(self, unit: _Unit, challenge: Request, terms: Terms) -> None:
-        """Ask the challenge, again where the probe may have slept."""
         tries = 1 + (terms.wake_retries if self._asleep(unit, terms) else 0)
         for left in reversed(range(tries)):
             try:
-                await self._ask(unit, challenge, terms)
+                await self._ask(unit, challenge, terms, answers)
             except (NoReply, WrongReply):
                 if not left:
                     raise
                 await self.open()
             else:
-                return
+                break
+        unit.proven.add(challenge.shape)
+
+    @staticmethod
+    def _choose(unit: _Unit, terms: Terms) -> Request:
+        """A challenge whose answer can be no late reply, if there is one; one that was answered before, if so.
+
+        While all are open, each has its turn.
+        """
+        usable = [c for c in terms.challenges if c.shape not in unit.shapes]
+        if not usable:
+            raise WrongReply("no request is left whose answer could be told from those to requests for values")
+        return min(usable, key=lambda c: (unit.ledger.newest(c.shape), c.shape not in unit.proven))
 
     async def _quiet(self, unit: _Unit, settle: float) -> None:
         """Wait until nothing has come for `settle` seconds since the failure; at most three times as long."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + 3 * settle
-        while loop.time() < give_up:
-            rest = max(unit.failed, self._heard_idle) + settle - loop.time()
+        give_up = _now() + 3 * settle
+        while _now() < give_up:
+            rest = max(unit.failed, self._heard_idle) + settle - _now()
             if rest <= 0:
                 return
             await asyncio.sleep(rest)
 
-    async def _ask(self, unit: _Unit, request: Request, terms: Terms) -> Block:
-        """One request and its answer, with the book-keeping of steps."""
-        loop = asyncio.get_running_loop()
-        await asyncio.sleep(max(0.0, self._last_end + terms.pause - loop.time()))
-        unit.in_step, unit.shape = False, request.shape
+    async def _ask(
+        self, unit: _Unit, request: Request, terms: Terms, answers: Callable[[_Unit, int], bool] | None = None
+    ) -> Block:
+        """One request and its answer, with the book-keeping.
+
+        Args:
+            unit: that is asked.
+            request: what it is asked.
+            terms: of the probe.
+            answers: whether a frame that was booked on the request of this number ends the waiting; that of `request`
+                itself where absent.
+        """
+        await asyncio.sleep(max(0.0, self._last_end + terms.pause - _now()))
         late = self._heard_idle > unit.failed > -math.inf
+        number = unit.ledger.send(request.shape, _now())
+        self._answers = answers or (lambda _unit, booked: booked == number)
+        self._asked, self._echo = request.unit, terms.echo
         begin = self._clock.now()
         try:
-            registers = await self._exchange(request, terms, late=late)
-        except (ProbeRefused, ProbeBusy):
-            unit.answered = loop.time()
-            self._failures = 0
-            raise
+            reply = await self._exchange(request, terms, late=late)
         except (NoReply, WrongReply, LineLost):
-            unit.failed = loop.time()
+            unit.failed = _now()
             await self._after_failure()
             raise
         finally:
-            self._last_end = loop.time()
-        unit.in_step, unit.answered, self._failures = True, loop.time(), 0
+            self._answers, self._last_end = None, _now()
+        unit.answered, self._failures = _now(), 0
+        if reply.isError() and reply.exception_code not in _REFUSED:
+            unit.ledger.doubt(_now())  # a gateway may say so while the probe's reply is still to come
+            raise ProbeBusy(f"{_where(request)}: exception {reply.exception_code}")
+        registers = _checked(reply, request) if answers is None else ()
         return Block(request, registers, (begin + self._clock.now()) // 2)
 
     async def _after_failure(self) -> None:
@@ -298,23 +302,20 @@ class ModbusLine:
             self._failures = 0
             await self.close()
 
-    async def _exchange(self, request: Request, terms: Terms, *, late: bool) -> tuple[int, ...]:
+    async def _exchange(self, request: Request, terms: Terms, *, late: bool) -> ModbusPDU:
         client = self._client
         if client is None or not client.connected:
             raise LineLost(f"{self._name} is gone")
-        self._pending, self._heard, self._echo = request, b"", terms.echo
+        self._heard = b""
         try:
             async with asyncio.timeout(terms.timeout + self._transmission(request)):
-                reply = await _send(client, request)
+                return await _send(client, request)
         except TimeoutError:
             if not client.connected:
                 raise LineLost(f"{self._name} is gone") from None
             raise self._silence(request, terms, late=late) from None
         except (ModbusException, OSError, termios.error) as error:
             raise LineLost(f"{self._name} broke: {error}") from error
-        finally:
-            self._pending = None
-        return _checked(reply, request)
 
     def _transmission(self, request: Request) -> float:
         """Seconds that request and reply are on a serial wire."""
@@ -323,11 +324,14 @@ class ModbusLine:
         return (8 + 5 + 2 * request.count) * bits / s.baud if s.kind == "serial" else 0.0
 
     def _silence(self, request: Request, terms: Terms, *, late: bool) -> NoReply | WrongReply:
-        where = f"unit {request.unit}, {request.count} registers at {request.address}"
         if self._heard:
-            return WrongReply(f"{where}: {explain(self._heard, request, rtu=self.rtu)}")
+            return WrongReply(f"{_where(request)}: {explain(self._heard, request, rtu=self.rtu)}")
         hint = "; bytes came after the last time-out: a longer timeout may help" if late else ""
-        return NoReply(f"{where}: nothing within {terms.timeout:g} s{hint}")
+        return NoReply(f"{_where(request)}: nothing within {terms.timeout:g} s{hint}")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _send(client: AsyncModbusTcpClient | AsyncModbusSerialClient, request: Request) -> Awaitable[ModbusPDU]:
@@ -336,13 +340,13 @@ def _send(client: AsyncModbusTcpClient | AsyncModbusSerialClient, request: Reque
 
 
 def _checked(reply: ModbusPDU, request: Request) -> tuple[int, ...]:
-    """Registers of the reply. Raises ProbeRefused, ProbeBusy, WrongReply."""
-    where = f"unit {request.unit}, {request.count} registers at {request.address}"
+    """Registers of the reply. Raises ProbeRefused, WrongReply."""
     if reply.isError():
-        code = reply.exception_code
-        if code in _REFUSED:
-            raise ProbeRefused(f"{where}: exception {code}, {_REFUSED[code]}")
-        raise ProbeBusy(f"{where}: exception {code}")
+        raise ProbeRefused(f"{_where(request)}: exception {reply.exception_code}, {_REFUSED[reply.exception_code]}")
     if reply.function_code != request.function or len(reply.registers) != request.count:
-        raise WrongReply(f"{where}: function {reply.function_code}, {len(reply.registers)} registers")
+        raise WrongReply(f"{_where(request)}: function {reply.function_code}, {len(reply.registers)} registers")
     return tuple(reply.registers)
+
+
+def _where(request: Request) -> str:
+    return f"unit {request.unit}, {request.count} registers at {request.address}"

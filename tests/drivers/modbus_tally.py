@@ -17,21 +17,26 @@ class Tally:
 
 
 async def poll_all(driver, device, reads, value=None):
-    """Channel `a<n>` has to be register n as it was in this very poll."""
-    tally, line, value = Tally(), driver.make_line(), value or device.value
+    """Read so many times, each with new values in the device."""
+    tally, line = Tally(), driver.make_line()
     for _ in range(reads):
-        device.poll = (device.poll + 1) % 64
-        try:
-            readings = await driver.read(line)
-        except TransientError:
-            tally.failed += 1
-            continue
-        for r in readings:
-            if r.quality is Quality.MISSING:
-                tally.missing += 1
-            elif r.value == value(int(r.channel[1:]), device.poll):
-                tally.right += 1
-            else:
-                tally.wrong += 1
+        await poll_once(driver, line, device, tally, value)
     await line.close()
     return tally
+
+
+async def poll_once(driver, line, device, tally, value=None):
+    """Channel `a<n>` has to be register n as it is in this very poll."""
+    device.poll = (device.poll + 1) % 64
+    try:
+        readings = await driver.read(line)
+    except TransientError:
+        tally.failed += 1
+        return
+    for r in readings:
+        if r.quality is Quality.MISSING:
+            tally.missing += 1
+        elif r.value == (value or device.value)(int(r.channel[1:]), device.poll):
+            tally.right += 1
+        else:
+            tally.wrong += 1

@@ -5,7 +5,7 @@ import random
 
 import pytest
 from fake_modbus import Device, checksum
-from modbus_tally import poll_all
+from modbus_tally import Tally, poll_all, poll_once
 
 from ewarn.errors import EwarnError
 
@@ -106,17 +106,36 @@ async def test_device_of_a_single_block(port, make_driver):
     assert {name: tally for name, tally in found.items() if tally.right < READS} == {}
 
 
-async def test_device_that_refuses_every_challenge(port, make_driver):
+def slow_stretch(n, reply):
+    """A device that falls behind by several requests, again and again."""
+    return [(TIMEOUT + SETTLE + 0.02 if n % 25 in range(10, 16) else 0, reply)]
+
+
+@pytest.mark.parametrize("fault", [FAULTS["late now and then"], slow_stretch])
+async def test_device_that_refuses_every_challenge(fault, port, make_driver):
     """Two values of two registers; anything but those two blocks is refused."""
-    device = Device(
-        FAULTS["late now and then"],
-        refuses=lambda fc, addr, n: 0 if (fc, n) == (3, 2) and addr in (0, 9) else 2,
-    )
+    device = Device(fault, refuses=lambda fc, addr, n: 0 if (fc, n) == (3, 2) and addr in (0, 9) else 2)
     far = await port("rtu", device)
     driver = make_driver(far.line, [0, 9], kind="uint32")
     tally = await poll_all(driver, device, READS, value=lambda a, p: (a << 6 | p) << 16 | (a + 1) << 6 | p)
     assert tally.wrong == 0
-    assert tally.right > READS
+    assert tally.right > READS / 2
+
+
+@pytest.mark.parametrize("fault", [FAULTS["late now and then"], FAULTS["two late"], slow_stretch])
+async def test_two_probes_of_one_unit(fault, port, make_driver):
+    """What would be a challenge for one is a request for values of the other."""
+    device = Device(fault)
+    far = await port("rtu", device)
+    drivers = [make_driver(far.line, addresses) for addresses in ([0, 1], [0], [0, 1, 2])]
+    line = drivers[0].make_line()
+    found = Tally()
+    for _ in range(READS):
+        for driver in drivers:
+            await poll_once(driver, line, device, found)
+    await line.close()
+    assert found.wrong == 0
+    assert found.right > READS
 
 
 @pytest.mark.parametrize("kind", ["rtu", "tcp"])
