@@ -1,86 +1,123 @@
-"""A link to an MQTT 5 broker for asyncio. The one module that touches paho-mqtt.
+"""The one module that touches paho: an MQTT 5 link with acknowledgements, reason codes and a watchdog, for asyncio.
 
-What paho does not do, or does otherwise than one would think, is done here (versions 2.x):
+What paho 2 does not do, or does otherwise than one would think, is done here:
 
-- paho queues in memory what is published while it is not connected, and sends it later. So nothing is published then,
-  and at most `WINDOW` messages are under way at once; what is to survive lies in the caller's store.
-- A refused publish (reason code 0x80 and up) counts as published in paho. Here it raises PublishRefused.
-- `is_connected()` stays true after paho's network thread has died, and an unanswered message is only sent again after a
-  reconnect. So a publish that is not answered in time, or a thread that is gone, ends the connection and begins anew.
-- paho's own reconnect doubles without jitter up to two minutes. Here every attempt is ours: at most ten seconds apart.
+- It queues in memory what is published while it is not connected. So nothing is published then, few messages are under
+  way at once, and each connection has a paho client of its own, which is thrown away with whatever it held.
+- A publish that the broker refuses counts as published. Here it raises PublishRefused.
+- `is_connected()` stays true after its network thread has died, and what is never acknowledged is never sent again. So
+  a watchdog listens for bytes of the broker, for acknowledgements and for the thread, and begins anew.
+- Its reconnect has no jitter and doubles up to two minutes. Here attempts are at most ten seconds apart.
+
+The broker's session (subscriptions, messages that wait for us) lives on under the client id.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import random
+import socket
 import ssl
+import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ewarn.config import BrokerTable
 from ewarn.errors import LinkDown, PublishRefused
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 WINDOW = 20
-MAX_PACKET = 262_144
-ANSWER_S = 15.0
-BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 10.0
-_CONNECT_S = 10.0
-_WATCH_S = 1.0
-_FAILURE = 0x80
+"""Messages, each way, that may wait for their acknowledgement at once."""
+MAX_BACKOFF = 10.0
+"""Seconds between two attempts to connect, at most."""
+TAKEN_OVER_BACKOFF = 30.0
+"""The same after another client took our id: whoever comes back at once is thrown out at once."""
+SETTLED = 10.0
+"""Seconds that a connection has to last for the next back-off to begin small again."""
+ACK_TIMEOUT = 30.0
+"""Seconds without any acknowledgement while one is due: then the connection is no good."""
+_SILENCE = 2.5
+"""Keepalives without a byte of the broker: then the connection is no good, whatever paho says."""
+_CONNECT_TIMEOUT = 10.0
+_CLOSE_TIMEOUT = 1.0
+_OVERHEAD = 64
+"""Bytes of a PUBLISH beside topic and payload, with room to spare."""
 _NO_SUBSCRIBERS = 0x10
 _TAKEN_OVER = 0x8E
+_TOO_LARGE = 0x95
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that came. Pass it to `Link.ack` where the link acknowledges by hand."""
+    """A message that came in.
+
+    Attributes:
+        topic, payload: as sent.
+        retain: it was kept by the broker, not sent just now.
+        mid, connection: what `Link.ack` needs.
+    """
 
     topic: str
     payload: bytes
-    retain: bool
-    id: int
-    session: int
+    retain: bool = False
+    mid: int = 0
+    connection: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Will:
-    """What the broker says in our name when we vanish."""
+@dataclass(slots=True)
+class Counters:
+    """What happened on a link since it was made.
 
-    topic: str
-    payload: bytes
-    delay: int = 0
+    Attributes:
+        connections: that the broker accepted.
+        published: messages that the broker acknowledged, `unmatched` included.
+        unmatched: of these, messages that nobody was subscribed to.
+        refused: messages that the broker, or its limit of size, refused.
+        received: messages that came in.
+    """
 
-
-OnMessage = Callable[[Message], None]
-OnConnected = Callable[[], Awaitable[None]]
+    connections: int = 0
+    published: int = 0
+    unmatched: int = 0
+    refused: int = 0
+    received: int = 0
 
 
 class Link:
-    """One client of a broker, which reconnects for ever. All methods belong to the event loop that runs `run`.
+    """A link to a broker that comes back by itself.
+
+    `will`, `subscriptions`, `on_message` and `on_connect` are also attributes and may be set until `run` is called.
+
+    Attributes:
+        counters: what happened so far.
+        problem: why there is no connection, "" while there is one.
+        session_present: whether the broker still knew us when it accepted the connection last.
 
     Args:
-        broker: where it is.
-        client_id: fixed, so that the broker keeps our session.
-        will: what it says when we vanish.
-        subscriptions: topic filters, QoS 1, subscribed after each connection.
-        on_message: takes each message, in the event loop.
-        on_connected: called as a task after each connection, when the subscriptions are made.
-        manual_ack: messages are acknowledged by `ack` instead of on arrival.
-        receive_maximum: how many unacknowledged messages the broker may have under way to us.
-        session_expiry: seconds for which the broker keeps our session after the connection ended.
+        broker: where it is and how to be trusted by it.
+        client_id: the same after every start.
+        will: topic and payload that the broker publishes, retained, when we are gone without a word.
+        subscriptions: topic filters, at QoS 1; a filter may begin with $share/GROUP/.
+        on_message: called in the event loop with each message.
+        on_connect: called in the event loop, and awaited, after each connection.
+        manual_ack: messages are acknowledged by `ack` instead of when `on_message` returns; at most `WINDOW` come
+            before that.
+        session_expiry: seconds that the broker keeps our session while we are away.
+        will_delay: seconds that the broker waits with the will, so that a short interruption stays unsaid.
+        ack_timeout: seconds without any acknowledgement while one is due.
     """
 
     def __init__(
@@ -88,258 +125,338 @@ class Link:
         broker: BrokerTable,
         client_id: str,
         *,
-        will: Will | None = None,
+        will: tuple[str, bytes] | None = None,
         subscriptions: Sequence[str] = (),
-        on_message: OnMessage | None = None,
-        on_connected: OnConnected | None = None,
+        on_message: Callable[[Message], None] | None = None,
+        on_connect: Callable[[], Awaitable[None] | None] | None = None,
         manual_ack: bool = False,
-        receive_maximum: int = 500,
         session_expiry: int = 3600,
+        will_delay: int = 60,
+        ack_timeout: float = ACK_TIMEOUT,
     ) -> None:
-        self._broker, self._client_id, self._will = broker, client_id, will
-        self._subscriptions, self._on_message, self._on_connected = tuple(subscriptions), on_message, on_connected
-        self._manual_ack, self._receive_maximum, self._expiry = manual_ack, receive_maximum, session_expiry
-        self._client: paho.Client | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._session = 0
+        self.broker, self.client_id = broker, client_id
+        self.will, self.subscriptions = will, subscriptions
+        self.on_message, self.on_connect = on_message, on_connect
+        self.session_expiry, self.will_delay, self.ack_timeout = session_expiry, will_delay, ack_timeout
+        self.counters = Counters()
+        self.problem = "not connected yet"
+        self.session_present = False
+        self._manual_ack = manual_ack
         self._up = asyncio.Event()
-        self._down = asyncio.Event()
-        self._window = asyncio.Semaphore(WINDOW)
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.problem = "not yet connected"
-        self.unheard = 0
+        self._connection: _Connection | None = None
+        self._said = ""
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has accepted us and the subscriptions stand."""
+        """Whether the broker has accepted us and was heard of lately."""
         return self._up.is_set()
 
     async def wait_connected(self) -> None:
-        """Return when connected."""
+        """Return when there is a connection."""
         await self._up.wait()
 
-    async def run(self) -> None:
-        """Connect, and again whenever the connection ends, until cancelled."""
-        self._loop = asyncio.get_running_loop()
-        backoff, said = BACKOFF_FIRST_S, ""
+    async def run(self) -> NoReturn:
+        """Keep the connection, for ever; on cancellation say goodbye, so that the will is not published."""
+        attempts = number = 0
         while True:
-            try:
-                await self._connect()
-                if said:
-                    log.info("%s: connected to the broker again", self._client_id)
-                backoff, said = BACKOFF_FIRST_S, ""
-                await self._watch()
-            except LinkDown as error:
-                self.problem = str(error)
-                if self.problem != said:
-                    log.warning("%s: %s", self._client_id, self.problem)
-                said = self.problem
-            finally:
-                await self._disconnect()
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
-            backoff = min(2 * backoff, BACKOFF_MOST_S)
+            number += 1
+            lasted, code = await self._one_connection(number)
+            attempts = 0 if lasted > SETTLED else attempts + 1
+            limit = TAKEN_OVER_BACKOFF if code == _TAKEN_OVER else min(MAX_BACKOFF, 0.5 * 2.0 ** min(attempts, 8))
+            await asyncio.sleep(limit * random.uniform(0.5, 1))
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry: int | None = None) -> None:
-        """Publish with QoS 1 and wait for the broker's answer.
+        """Send at QoS 1 and return when the broker has acknowledged it.
 
         Args:
-            topic: of the message.
-            payload: of the message.
-            retain: whether the broker keeps it for later subscribers.
-            expiry: seconds after which it need not be delivered any more.
+            topic: without wildcards.
+            payload: may be empty.
+            retain: the broker keeps it as the newest of its topic.
+            expiry: seconds after which the broker need not deliver it any more.
 
         Raises:
-            LinkDown: not connected, or the connection ended before the answer: it may or may not have arrived.
-            PublishRefused: the broker will not take this message.
+            LinkDown: there is no connection, or it broke first; the broker may or may not have it.
+            PublishRefused: the broker does not take this message.
         """
-        if len(payload) + len(topic) + 100 > MAX_PACKET:
-            raise PublishRefused(f"{topic}: {len(payload)} bytes are more than a broker takes")
-        async with self._window:
-            client = self._client
-            if client is None or not self.connected:
-                raise LinkDown(self.problem)
-            properties = _properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry)
-            info = client.publish(topic, payload, qos=1, retain=retain, properties=properties)
-            if info.rc != paho.MQTT_ERR_SUCCESS:
-                self._fail(f"publish failed: {paho.error_string(info.rc)}")
-                raise LinkDown(self.problem)
-            code = await self._answer(info.mid, f"{topic} was not answered")
-        if code.value == _NO_SUBSCRIBERS:
-            self.unheard += 1
-        if code.value >= _FAILURE:
-            raise PublishRefused(f"{topic}: the broker says {code}")
+        connection = self._connection
+        if connection is None or not self.connected:
+            raise LinkDown(f"no connection to {self._name}: {self.problem}")
+        if len(payload) + len(topic.encode()) + _OVERHEAD > connection.max_packet:
+            self.counters.refused += 1
+            raise PublishRefused(f"{topic}: {len(payload)} bytes; the broker takes packets of {connection.max_packet}")
+        outcome = await connection.publish(topic, payload, retain, expiry)
+        if isinstance(outcome, Exception):
+            self.counters.refused += isinstance(outcome, PublishRefused)
+            raise outcome
+        self.counters.published += 1
+        self.counters.unmatched += outcome == _NO_SUBSCRIBERS
 
     def ack(self, message: Message) -> None:
-        """Tell the broker that a message is done with. One of an earlier connection is passed over: it comes again."""
-        if self._client is not None and message.session == self._session:
-            self._client.ack(message.id, 1)
+        """The broker may forget this message. One of an earlier connection is left alone: it comes again."""
+        if self._connection is not None and message.connection == self._connection.number:
+            self._connection.ack(message.mid)
 
-    async def disconnect(self) -> None:
-        """End the connection in good order: the broker does not say the will."""
-        if self._client is not None:
-            self._client.disconnect()
-            await asyncio.sleep(0.05)
+    @property
+    def _name(self) -> str:
+        return f"MQTT broker {self.broker.host}:{self.broker.port}"
 
-    async def _answer(self, mid: int, what: str) -> Any:
-        future = self._answers.setdefault(mid, asyncio.get_running_loop().create_future())
+    async def _one_connection(self, number: int) -> tuple[float, int]:
+        """Connect, hold, clean up. Gives the seconds that it held and the reason code of its end."""
+        connection = self._connection = _Connection(self, number)
+        greeting: asyncio.Task[None] | None = None
+        start = time.monotonic()
         try:
-            async with asyncio.timeout(ANSWER_S):
-                return await future
-        except TimeoutError as error:
-            self._fail(f"{what} within {ANSWER_S:g} s")
-            raise LinkDown(self.problem) from error
+            connection.start()
+            await connection.watch_until(connection.accepted)
+            if connection.accepted.done():
+                self._opened(connection)
+                greeting = asyncio.create_task(self._greet())
+                start = time.monotonic()
+                await connection.watch_until(connection.ended)
+            reason, code = await connection.ended
+            self._lost(reason)
+            return (time.monotonic() - start if greeting else 0.0), code
         finally:
-            self._answers.pop(mid, None)
+            self._up.clear()
+            self._connection = None
+            if greeting is not None:
+                greeting.cancel()
+                await asyncio.gather(greeting, return_exceptions=True)
+            await connection.close()
 
-    def _make_client(self) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=paho.MQTTv5, manual_ack=self._manual_ack
-        )
-        client.suppress_exceptions = True
-        client.max_inflight_messages_set(WINDOW)
-        client.connect_timeout = _CONNECT_S
-        if not self._broker.insecure:
-            context = ssl.create_default_context(cafile=self._broker.ca)
-            context.load_cert_chain(self._broker.cert, self._broker.key)
-            client.tls_set_context(context)
-        if self._will is not None:
-            properties = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=self._will.delay)
-            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True, properties=properties)
-        self._bind(client)
-        return client
-
-    def _bind(self, client: paho.Client) -> None:
-        """Callbacks of paho's thread: each only hands over to the event loop."""
-        session = self._session
-
-        def hand(work: Callable[..., None], *args: Any) -> None:
-            if self._loop is not None:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-                    self._loop.call_soon_threadsafe(work, session, *args)
-
-        client.on_connect = lambda _c, _u, _f, code, _p: hand(self._connack, code)
-        client.on_disconnect = lambda _c, _u, _f, code, _p: hand(self._lost, code)
-        client.on_publish = lambda _c, _u, mid, code, _p: hand(self._answered, mid, code)
-        client.on_subscribe = lambda _c, _u, mid, codes, _p: hand(self._answered, mid, codes)
-        client.on_message = lambda _c, _u, m: hand(
-            self._came, Message(m.topic, bytes(m.payload), bool(m.retain), m.mid, session)
-        )
-
-    async def _connect(self) -> None:
-        self._session += 1
-        self._down.clear()
-        properties = _properties(
-            PacketTypes.CONNECT, SessionExpiryInterval=self._expiry, ReceiveMaximum=self._receive_maximum
-        )
-        connack = self._answers[-1] = asyncio.get_running_loop().create_future()
-        broker = self._broker
-        try:
-            client = self._client = await asyncio.to_thread(self._make_client)
-            await asyncio.to_thread(
-                client.connect, broker.host, broker.port, max(1, round(broker.keepalive)),
-                clean_start=False, properties=properties,
-            )  # fmt: skip
-            client.loop_start()
-            async with asyncio.timeout(_CONNECT_S):
-                code = await connack
-        except (OSError, ValueError, TimeoutError) as error:
-            raise LinkDown(
-                f"broker {broker.host}:{broker.port} cannot be reached: {str(error) or 'no answer'}"
-            ) from error
-        finally:
-            self._answers.pop(-1, None)
-        if code.is_failure:
-            raise LinkDown(f"broker {broker.host}:{broker.port} refuses us: {code}")
-        await self._subscribe(client)
+    def _opened(self, connection: _Connection) -> None:
+        self.session_present = connection.accepted.result()
+        connection.subscribe(self.subscriptions)
+        self.counters.connections += 1
         self.problem = ""
         self._up.set()
-        if self._on_connected is not None:
-            self._spawn(self._on_connected())
+        _log.info("%s: %s", self._name, "connected again" if self._said else "connected")
+        self._said = ""
 
-    async def _subscribe(self, client: paho.Client) -> None:
-        if not self._subscriptions:
+    def _lost(self, reason: str) -> None:
+        self._up.clear()
+        self.problem = reason
+        if reason != self._said:
+            _log.warning("%s: no connection: %s", self._name, reason)
+            self._said = reason
+
+    async def _greet(self) -> None:
+        try:
+            waiting = self.on_connect() if self.on_connect else None
+            if inspect.isawaitable(waiting):
+                await waiting
+        except (LinkDown, PublishRefused) as error:
+            _log.info("%s: after connecting: %s", self._name, error)
+        except Exception:  # noqa: BLE001  (the hook is not ours; the link lives on)
+            _log.exception("%s: the hook after connecting failed", self._name)
+
+    def take(self, connection: _Connection, raw: paho.MQTTMessage) -> None:
+        """A message came on this connection."""
+        if connection is not self._connection:
             return
-        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
-        _, mid = client.subscribe([(topic, options) for topic in self._subscriptions])
-        if mid is None:
-            raise LinkDown("the connection ended before we could subscribe")
-        for topic, code in zip(
-            self._subscriptions, await self._answer(mid, "a subscription was not answered"), strict=False
-        ):
-            if code.is_failure:
-                raise LinkDown(f"the broker refuses the subscription to {topic}: {code}")
+        self.counters.received += 1
+        by_hand = self._manual_ack
+        try:
+            message = Message(raw.topic, bytes(raw.payload), bool(raw.retain), raw.mid, connection.number)
+            if self.on_message:
+                self.on_message(message)
+        except Exception:  # noqa: BLE001  (a consumer's mistake costs this message only)
+            _log.exception("%s: a message cannot be handled", self._name)
+            by_hand = False
+        if not by_hand:
+            connection.ack(raw.mid)
 
-    async def _watch(self) -> None:
-        """Return never; raise LinkDown when the connection has ended or paho's thread has."""
+
+class _Connection:
+    """One connection and the paho client that makes it. Callbacks come on paho's thread and go straight to the loop.
+
+    Attributes:
+        number: counts the connections of a link.
+        accepted: done when the broker has accepted us, with whether it still knew our session.
+        ended: done when the connection is gone or was given up, with reason and reason code.
+        max_packet: bytes that the broker takes.
+    """
+
+    def __init__(self, link: Link, number: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.number = number
+        self.accepted: asyncio.Future[bool] = loop.create_future()
+        self.ended: asyncio.Future[tuple[str, int]] = loop.create_future()
+        self.max_packet = sys.maxsize
+        self._link, self._loop = link, loop
+        self._thread: threading.Thread | None = None
+        self._heard = self._acknowledged = time.monotonic()
+        self._waiting: dict[int, _Waiting] = {}
+        self._window = asyncio.Semaphore(WINDOW)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=link.client_id,
+            protocol=paho.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+
+    def start(self) -> None:
+        """Begin to connect, on a thread of paho's."""
+        link, client = self._link, self._client
+        client.suppress_exceptions = True
+        client.connect_timeout = _CONNECT_TIMEOUT
+        client.reconnect_delay_set(0, 0)
+        self._set_callbacks(client)
+        if link.will is not None:
+            later = _properties(PacketTypes.WILLMESSAGE, WillDelayInterval=link.will_delay)
+            client.will_set(*link.will, qos=1, retain=True, properties=later)
+        try:
+            if not link.broker.insecure:
+                client.tls_set_context(_tls(link.broker))
+        except OSError as error:
+            self._end(f"TLS: {error}", 0)
+            return
+        session = _properties(PacketTypes.CONNECT, SessionExpiryInterval=link.session_expiry, ReceiveMaximum=WINDOW)
+        keepalive = max(1, round(link.broker.keepalive))
+        client.connect_async(link.broker.host, link.broker.port, keepalive, clean_start=False, properties=session)
+        client.loop_start()
+
+    def _set_callbacks(self, client: paho.Client) -> None:
+        def tell(what: Callable[..., None], *args: Any) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                self._loop.call_soon_threadsafe(what, *args)
+
+        client.on_pre_connect = lambda *_: setattr(self, "_thread", threading.current_thread())
+        client.on_connect_fail = lambda *_: tell(self._end, f"{sys.exception()}", 0)
+        client.on_connect = lambda _c, _u, flags, reason, properties: tell(self._answered, flags, reason, properties)
+        client.on_disconnect = lambda _c, _u, _f, reason, _p: tell(self._end, str(reason), reason.value)
+        client.on_publish = lambda _c, _u, mid, reason, _p: tell(self._settle, mid, reason)
+        client.on_subscribe = lambda _c, _u, _m, reasons, _p: tell(self._subscribed, reasons)
+        client.on_message = lambda _c, _u, message: tell(self._link.take, self, message)
+        client.on_log = lambda _c, _u, _l, text: self._listen(text)
+
+    async def watch_until(self, event: asyncio.Future[Any]) -> None:
+        """Return when it is done or the connection is over, which is looked after meanwhile."""
+        while not event.done() and not self.ended.done():
+            await asyncio.wait({event, self.ended}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
+            self._watch(time.monotonic())
+
+    async def publish(self, topic: str, payload: bytes, retain: bool, expiry: int | None) -> Exception | int:
+        """Send; the outcome is the reason code of the acknowledgement, or the error."""
+        properties = None if expiry is None else _properties(PacketTypes.PUBLISH, MessageExpiryInterval=expiry)
+        await self._window.acquire()
+        if self.ended.done():
+            self._window.release()
+            return LinkDown(f"{topic}: not sent: {self.ended.result()[0]}")
+        info = self._client.publish(topic, payload, 1, retain, properties)
+        waiting = self._waiting[info.mid] = _Waiting(topic, len(payload), time.monotonic(), self._loop.create_future())
+        waiting.outcome.add_done_callback(lambda _: self._window.release())
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            self._end(paho.error_string(info.rc), 0)
+        return await asyncio.shield(waiting.outcome)
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Ask for these; the broker's answer is only listened to for refusals."""
+        if filters:
+            self._client.subscribe([(f, 1) for f in filters])
+
+    def ack(self, mid: int) -> None:
+        """Acknowledge a message of this connection."""
+        self._client.ack(mid, 1)
+
+    async def close(self) -> None:
+        """Say goodbye and see paho's thread end."""
+        self._end("closed", 0)
         client = self._client
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_WATCH_S):
-                    await self._down.wait()
-            if self._down.is_set():
-                raise LinkDown(self.problem or "the connection ended")
-            thread = getattr(client, "_thread", None)
-            if thread is None or not thread.is_alive():
-                raise LinkDown("the network thread has died")
+        client.on_message = client.on_publish = client.on_subscribe = client.on_disconnect = client.on_log = None
+        client.on_connect_fail = None
+        client.on_connect = _hang_up
+        client.disconnect()
+        if not await self._thread_ended():
+            with contextlib.suppress(OSError, AttributeError):
+                client.socket().shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+            await self._thread_ended()
 
-    async def _disconnect(self) -> None:
-        self._up.clear()
-        for future in self._answers.values():
-            if not future.done():
-                future.set_exception(LinkDown(self.problem or "the connection ended"))
-        client, self._client = self._client, None
-        if client is not None:
-            client.disconnect()
-            await asyncio.to_thread(client.loop_stop)
+    async def _thread_ended(self) -> bool:
+        limit = time.monotonic() + _CLOSE_TIMEOUT
+        while (alive := self._thread is not None and self._thread.is_alive()) and time.monotonic() < limit:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # a thread sets no event when it ends
+        return not alive
 
-    def _fail(self, problem: str) -> None:
-        self.problem = problem
-        self._up.clear()
-        self._down.set()
+    def _watch(self, now: float) -> None:
+        """Give the connection up where paho does not notice that it is no good."""
+        quiet = now - self._heard
+        if quiet > _SILENCE * max(1.0, self._link.broker.keepalive):
+            self._end(f"the broker said nothing for {quiet:.0f} s", 0)
+        elif self._thread is not None and not self._thread.is_alive():
+            self._end("the network thread ended", 0)
+        elif self._waiting:
+            oldest = min(w.since for w in self._waiting.values())
+            limit = self._link.ack_timeout
+            if now - max(oldest, self._acknowledged) > limit or now - oldest > 10 * limit:
+                self._end(f"no acknowledgement for {now - oldest:.0f} s", 0)
 
-    def _connack(self, session: int, code: Any) -> None:
-        future = self._answers.get(-1)
-        if session == self._session and future is not None and not future.done():
-            future.set_result(code)
+    def _listen(self, text: str) -> None:
+        # Of PINGRESP, paho tells its log only.
+        if text.startswith("Received"):
+            self._heard = time.monotonic()
 
-    def _lost(self, session: int, code: Any) -> None:
-        if session != self._session:
+    def _answered(self, flags: paho.ConnectFlags, reason: ReasonCode, properties: Properties) -> None:
+        if reason.is_failure:
+            self._end(f"refused: {reason}", reason.value)
+        elif not self.accepted.done():
+            self.max_packet = getattr(properties, "MaximumPacketSize", sys.maxsize)
+            self._window = asyncio.Semaphore(min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
+            self.accepted.set_result(flags.session_present)
+
+    def _subscribed(self, reasons: Sequence[ReasonCode]) -> None:
+        for topic, reason in zip(self._link.subscriptions, reasons, strict=False):
+            if reason.is_failure:
+                _log.warning("the MQTT broker refuses the subscription to %s: %s", topic, reason)
+
+    def _settle(self, mid: int, reason: ReasonCode) -> None:
+        waiting = self._waiting.pop(mid, None)
+        self._acknowledged = time.monotonic()
+        if waiting is not None:
+            refused = PublishRefused(f"{waiting.topic}: {reason}") if reason.is_failure else None
+            waiting.outcome.set_result(refused or reason.value)
+
+    def _end(self, reason: str, code: int) -> None:
+        if self.ended.done():
             return
-        why = "another client has taken our id" if code.value == _TAKEN_OVER else f"the connection ended: {code}"
-        self._fail(why)
-        connack = self._answers.get(-1)
-        if connack is not None and not connack.done():
-            connack.set_exception(LinkDown(why))
-
-    def _answered(self, session: int, mid: int, code: Any) -> None:
-        if session != self._session:
-            return
-        future = self._answers.setdefault(mid, asyncio.get_running_loop().create_future())
-        if not future.done():
-            future.set_result(code)
-
-    def _came(self, session: int, message: Message) -> None:
-        if session == self._session and self._on_message is not None:
-            self._on_message(message)
-
-    def _spawn(self, work: Awaitable[None]) -> None:
-        async def guarded() -> None:
-            try:
-                await work
-            except LinkDown:
-                pass
-            except PublishRefused as error:
-                log.error("%s: %s", self._client_id, error)  # noqa: TRY400  (the message says all)
-
-        task = asyncio.get_running_loop().create_task(guarded())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if code == _TAKEN_OVER:
+            reason = f"another client connected as {self._link.client_id!r}"
+        self.ended.set_result((reason, code))
+        largest = max(self._waiting.values(), key=lambda w: w.size, default=None)
+        for waiting in self._waiting.values():
+            # The broker hangs up without saying which message was too large.
+            poison = code == _TOO_LARGE and waiting is largest
+            error = PublishRefused if poison else LinkDown
+            waiting.outcome.set_result(error(f"{waiting.topic}: not acknowledged: {reason}"))
+        self._waiting.clear()
 
 
-def _properties(packet: int, **values: int | None) -> Properties:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiting:
+    """A message that the broker has not acknowledged."""
+
+    topic: str
+    size: int
+    since: float
+    outcome: asyncio.Future[Exception | int]
+
+
+def _properties(packet: int, **values: int) -> Properties:
     properties = Properties(packet)  # type: ignore[no-untyped-call]
     for name, value in values.items():
-        if value is not None:
-            setattr(properties, name, value)
+        setattr(properties, name, value)
     return properties
+
+
+def _hang_up(client: paho.Client, *_: Any) -> None:
+    """For a connection that came into being after it was given up."""
+    client.disconnect()
+
+
+def _tls(broker: BrokerTable) -> ssl.SSLContext:
+    """Mutual TLS; files are read anew for each connection, so a renewed certificate needs no restart."""
+    context = ssl.create_default_context(cafile=broker.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(broker.cert, broker.key)
+    return context
