@@ -130,12 +130,12 @@ async def test_two_probes_of_one_unit(fault, port, make_driver):
     drivers = [make_driver(far.line, addresses) for addresses in ([0, 1], [0], [0, 1, 2])]
     line = drivers[0].make_line()
     found = Tally()
-    for _ in range(READS):
+    for _ in range(READS // 2):
         for driver in drivers:
             await poll_once(driver, line, device, found)
     await line.close()
     assert found.wrong == 0
-    assert found.right > READS
+    assert found.right > READS / 2
 
 
 @pytest.mark.parametrize("kind", ["rtu", "tcp"])
@@ -160,22 +160,23 @@ async def test_gateway_with_transaction_id_zero(port, make_driver):
     assert (await poll_all(driver, device, 2)).right == 2 * len(ADDRESSES)
 
 
-async def test_gateway_that_puts_new_transaction_ids_on_late_serial_replies(port, make_driver):
-    """Its serial side is one reply behind; transaction ids look right."""
+@pytest.mark.parametrize("says", [b"", bytes.fromhex("00 00 00 03 01 83 0B")])
+@pytest.mark.parametrize("addresses", [[*range(4), *range(40, 45)], [0, 1, 2]])
+async def test_gateway_that_puts_new_transaction_ids_on_late_serial_replies(says, addresses, port, make_driver):
+    """It gives up on its serial side, with an exception or silently, and is one reply behind from then on."""
     device, waiting = Device(), []
 
     def behind(n, reply):
         waiting.append(reply)
         if n == 12:
-            return []
-        if n > 12:
-            return [(0, reply[:2] + waiting[-2][2:])]
-        return [(0, reply)]
+            return [(0, reply[:2] + says)] if says else []
+        return [(0, reply[:2] + waiting[-2][2:] if n > 12 else reply)]
 
     device.fault = behind
     far = await port("tcp", device)
-    tally = await poll_all(make_driver(far.line, [*range(4), *range(40, 45)], timeout=0.02), device, READS)
+    tally = await poll_all(make_driver(far.line, addresses, timeout=0.02), device, READS)
     assert tally.wrong == 0
+    assert tally.right >= 9
 
 
 async def test_exceptions_cost_their_own_channels_only(port, make_driver):
