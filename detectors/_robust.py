@@ -37,8 +37,8 @@ class Track:
 
     @property
     def seen_s(self) -> float:
-        """Seconds of samples learned since the start or the last long gap."""
-        return self.count * self._step
+        """Seconds of samples learned since the start or the last long gap; none at the end of one."""
+        return 0.0 if self._absent > _GAP_S else self.count * self._step
 
     def residual(self, value: float) -> float:
         """Departure from the level, in spreads."""

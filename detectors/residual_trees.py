@@ -79,6 +79,6 @@ class ResidualTrees:
     def _residuals(self, x: dict[str, float]) -> dict[str, float]:
         """A channel without value or past counts as quiet."""
         return {
-            name: min(1.0, abs(track.residual(x[name])) * _SCALE) if track.count and name in x else 0.0
+            name: min(1.0, abs(track.residual(x[name])) * _SCALE) if track.seen_s and name in x else 0.0
             for name, track in self._tracks.items()
         }

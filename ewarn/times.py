@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from datetime import UTC, datetime, timedelta
 
-from ewarn.contracts import Millis
+from ewarn.contracts import Clock, Millis
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
@@ -88,3 +89,43 @@ class ScaledClock:
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds` of simulated time."""
         await asyncio.sleep(max(0.0, seconds) / self.speed)
+
+
+class SteadyClock:
+    """A wall clock that never runs backwards: after a step back it goes on from the last instant until time catches up.
+
+    Args:
+        clock: that may step.
+    """
+
+    _STEP_S = 2.0
+    _DOUBT_S = 60.0
+
+    def __init__(self, clock: Clock) -> None:
+        self.inner = clock
+        self._last, self._at = clock.now(), clock.monotonic()
+        self._stepped = -math.inf
+
+    def now(self) -> Millis:
+        """Wall clock, UTC; never less than before."""
+        wall, at = self.inner.now(), self.inner.monotonic()
+        expected = self._last + round((at - self._at) * 1000)
+        if abs(wall - expected) > self._STEP_S * 1000:
+            self._stepped = at
+        # Taken from the last instant, not summed up: rounding does not add.
+        now = wall if wall >= self._last else expected
+        self._last, self._at = now, at
+        return now
+
+    @property
+    def steady(self) -> bool:
+        """Whether the wall clock has been in step with the monotonic one lately."""
+        return self.inner.monotonic() - self._stepped > self._DOUBT_S
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return self.inner.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for `seconds` of this clock."""
+        await self.inner.sleep(seconds)

@@ -20,9 +20,10 @@ def run(
     from ewarn.config import load_station
     from ewarn.edge.daemon import Edge
     from ewarn.registry import load_detectors, make_drivers
+    from ewarn.times import SteadyClock
 
     log_to_stderr()
-    station, time = load_station(file), clock_of(clock)
+    station, time = load_station(file), SteadyClock(clock_of(clock))
     if not station.probes:
         raise ConfigError(station.file, "probes", "there is none", "declare [[probes]]; `ewarn replay` needs none")
     if station.broker is None:

@@ -78,6 +78,7 @@ class Detection:
     _since: dict[str, Millis] = field(init=False, default_factory=dict)
     _seen: int = field(init=False, default=0)
     _held: int = field(init=False, default=0)
+    _dry: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._members = [_Member.of(name, d) for name, d in self.detectors.items()]
@@ -153,7 +154,8 @@ class Detection:
     def _cause(self, suspected: bool, evidence: tuple[Evidence, ...], x: Mapping[str, float]) -> Cause:
         if suspected and not evidence:
             return Cause.UNKNOWN
-        if suspected and _out_of_water(evidence):
+        self._dry = _out_of_water(evidence, x, before=self._dry)
+        if suspected and self._dry:
             return Cause.SENSOR
         if suspected:
             return Cause.CONTAMINATION if len(evidence) >= 2 or len(x) == 1 else Cause.SENSOR
@@ -161,9 +163,10 @@ class Detection:
         return Cause.SENSOR if alone else Cause.NONE
 
 
-def _out_of_water(evidence: tuple[Evidence, ...]) -> bool:
-    """Conductance near nothing: the probe hangs in air, or the sample pump stands."""
-    return any(
-        parameter_of(e.channel) in ("spcond", "conductivity") and e.value < min(_DRY_US_CM, _DRY_SHARE * e.expected)
-        for e in evidence
-    )
+def _out_of_water(evidence: tuple[Evidence, ...], x: Mapping[str, float], *, before: bool) -> bool:
+    """Conductance near nothing: the probe hangs in air, or the sample pump stands. Holds while no conductance is read."""
+    moved = {e.channel: e for e in evidence}
+    read = [c for c in x if parameter_of(c) in ("spcond", "conductivity")]
+    if not read:
+        return before
+    return any(c in moved and x[c] < min(_DRY_US_CM, _DRY_SHARE * moved[c].expected) for c in read)

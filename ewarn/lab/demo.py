@@ -130,7 +130,14 @@ def station_document(options: DemoOptions, endpoints: dict[str, dict[str, Any]],
         end = endpoints[name]
         lines[name] = {"kind": "tcp" if "host" in end else "serial", **end}
         probes.append(
-            {"id": name, "driver": driver, "line": name, "profile": profile, "channels": channels, "every": f"{options.every}s"}
+            {
+                "id": name,
+                "driver": driver,
+                "line": name,
+                "profile": profile,
+                "channels": channels,
+                "every": f"{options.every}s",
+            }
         )
     return {
         "station": {"id": STATION, "name": NAME, "time_zone": ZONE, "water": "river", "data": "station"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ LABELS = frozenset({"event", "event_id", "strength", "contaminant", "ignore"})
 """Columns that judge the water; they are never given to detection. So are all that begin with `fault_`."""
 _EMPTY = frozenset({"", "nan", "NaN", "NA"})
 _NAMED = 20
+_DAMAGE = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,11 @@ class Record:
     @classmethod
     def open(cls, path: Path, station: Station) -> Record:
         """Read the header. Raises RecordError where the file, `time` or a channel of the station is missing."""
-        with _text(path) as stream:
-            header = next(csv.reader(stream), None)
+        try:
+            with _text(path) as stream:
+                header = next(csv.reader(stream), None)
+        except _DAMAGE as error:
+            raise RecordError(f"{path}: cannot be read: {error}") from error
         if header is None:
             raise RecordError(f"{path}: is empty; it needs a header with `time` and the channels")
         if "time" not in header:
@@ -88,7 +93,7 @@ class Record:
                     if row.readings is not None:
                         last = row.time
                     yield row
-            except (csv.Error, EOFError, gzip.BadGzipFile, UnicodeDecodeError) as error:
+            except _DAMAGE as error:
                 raise RecordError(f"{self.path}: damaged after line {table.line_num}: {error}") from error
 
     def readings(self) -> Iterator[Reading]:

@@ -1,0 +1,88 @@
+"""What the station says of itself: link, queue, disk, clock, probes, detectors."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+from collections.abc import Mapping
+from typing import Any
+
+from ewarn.contracts import Clock
+from ewarn.edge.acquisition import ProbeState
+from ewarn.edge.journal import JournalCounts
+from ewarn.times import SteadyClock, SystemClock, to_text
+
+_STA_UNSYNC = 0x0040
+_TIMEX_BYTES = 512
+_STATUS_WORD = 5
+
+
+def time_quality(clock: Clock) -> str:
+    """How good the station's clock is.
+
+    "ntp": the kernel holds it synchronised; "unsync": it has no reference; "jump": it stepped by more than two seconds
+    within the last minute, or runs on after a step back; "simulated": it is none of this world.
+    """
+    inner = clock
+    if isinstance(clock, SteadyClock):
+        if not clock.steady:
+            return "jump"
+        inner = clock.inner
+    if not isinstance(inner, SystemClock):
+        return "simulated"
+    return "unsync" if _kernel_unsynchronised() else "ntp"
+
+
+def _kernel_unsynchronised() -> bool:
+    """STA_UNSYNC of adjtimex(2); struct timex begins with modes, offset, freq, maxerror, esterror (long), status."""
+    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
+    if not hasattr(libc, "adjtimex") or libc.adjtimex(timex) < 0:
+        return True
+    at = _STATUS_WORD * ctypes.sizeof(ctypes.c_long)
+    status = int.from_bytes(timex.raw[at : at + 4], "little")
+    return bool(status & _STA_UNSYNC)
+
+
+def health_document(
+    *,
+    counts: JournalCounts,
+    probes: Mapping[str, ProbeState],
+    detectors: Mapping[str, str],
+    warming: bool,
+    disk: str,
+    quarantined: str,
+    link: str,
+    insecure: bool,
+) -> dict[str, Any]:
+    """The `health` document.
+
+    Args:
+        counts: of the journal and outbox.
+        probes: state by id.
+        detectors: those switched off, and why.
+        warming: whether detection is still learning from the journal.
+        disk: why the last commit failed, "" where it did not.
+        quarantined: name of a damaged file that was set aside at the start, or "".
+        link: what is wrong with the MQTT link, or was last, "" where nothing.
+        insecure: whether MQTT runs without TLS.
+    """
+    return {
+        "accepted": counts.accepted,
+        "repeats": counts.repeats,
+        "outbox": {"rows": counts.outbox_rows, "bytes": counts.outbox_bytes, "parked": counts.parked},
+        "probes": {
+            name: {
+                "last_good": to_text(state.last_good) if state.last_good is not None else None,
+                "failures": state.failures,
+                "reason": state.reason,
+            }
+            for name, state in probes.items()
+        },
+        "detectors_off": dict(detectors),
+        "warming": warming,
+        "disk": disk,
+        "quarantined": quarantined,
+        "link": link,
+        "insecure": insecure,
+    }
