@@ -45,30 +45,25 @@ MAX_BACKOFF = 10.0
 """Seconds between two attempts to connect, at most."""
 TAKEN_OVER_BACKOFF = 30.0
 """The same after another client took our id: whoever comes back at once is thrown out at once."""
-SETTLED = 10.0
+SETTLED = 30.0
 """Seconds that a connection has to last for the next back-off to begin small again."""
+_FLAPS = 3  # connections in a row that did not last: then the log falls silent, with a hint
 ACK_TIMEOUT = 30.0
 """Seconds without any acknowledgement while one is due: then the connection is no good."""
-_SILENCE = 2.5
-"""Keepalives without a byte of the broker: then the connection is no good, whatever paho says."""
+_SILENCE = 2.5  # keepalives without a byte of the broker: then the connection is no good, whatever paho says
 _CONNECT_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 1.0
-_OVERHEAD = 64
-"""Bytes of a PUBLISH beside topic and payload, with room to spare."""
+MAX_PACKET = 262_144
+"""Bytes of a packet that brokers are set to take; one that takes less says so when it accepts us."""
+_OVERHEAD = 64  # bytes of a PUBLISH beside topic and payload, with room to spare
 _NO_SUBSCRIBERS = 0x10
+_UNSPECIFIED = 0x80
 _TAKEN_OVER = 0x8E
-_TOO_LARGE = 0x95
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message that came in.
-
-    Attributes:
-        topic, payload: as sent.
-        retain: it was kept by the broker, not sent just now.
-        mid, connection: what `Link.ack` needs.
-    """
+    """A message that came in; `retain`: kept by the broker, not sent just now; the rest is what `Link.ack` needs."""
 
     topic: str
     payload: bytes
@@ -113,8 +108,8 @@ class Link:
         subscriptions: topic filters, at QoS 1; a filter may begin with $share/GROUP/.
         on_message: called in the event loop with each message.
         on_connect: called in the event loop, and awaited, after each connection.
-        manual_ack: messages are acknowledged by `ack` instead of when `on_message` returns; at most `WINDOW` come
-            before that.
+        manual_ack: messages are acknowledged by `ack` instead of when `on_message` returns; the broker sends `WINDOW`
+            before that (Mosquitto 2.0.11 then sends as many again for each single one that is acknowledged).
         session_expiry: seconds that the broker keeps our session while we are away.
         will_delay: seconds that the broker waits with the will, so that a short interruption stays unsaid.
         ack_timeout: seconds without any acknowledgement while one is due.
@@ -145,6 +140,7 @@ class Link:
         self._up = asyncio.Event()
         self._connection: _Connection | None = None
         self._said = ""
+        self._flaps = 0
 
     @property
     def connected(self) -> bool:
@@ -152,7 +148,7 @@ class Link:
         return self._up.is_set()
 
     async def wait_connected(self) -> None:
-        """Return when there is a connection."""
+        """Return when there is a connection and the subscriptions stand."""
         await self._up.wait()
 
     async def run(self) -> NoReturn:
@@ -204,18 +200,18 @@ class Link:
         """Connect, hold, clean up. Gives the seconds that it held and the reason code of its end."""
         connection = self._connection = _Connection(self, number)
         greeting: asyncio.Task[None] | None = None
-        start = time.monotonic()
         try:
             connection.start()
-            await connection.watch_until(connection.accepted)
-            if connection.accepted.done():
+            await connection.watch_until(connection.ready)
+            start = time.monotonic()
+            if connection.ready.done():
                 self._opened(connection)
                 greeting = asyncio.create_task(self._greet())
-                start = time.monotonic()
                 await connection.watch_until(connection.ended)
             reason, code = await connection.ended
-            self._lost(reason)
-            return (time.monotonic() - start if greeting else 0.0), code
+            lasted = time.monotonic() - start if greeting else 0.0
+            self._lost(reason, lasted)
+            return lasted, code
         finally:
             self._up.clear()
             self._connection = None
@@ -225,16 +221,21 @@ class Link:
             await connection.close()
 
     def _opened(self, connection: _Connection) -> None:
-        self.session_present = connection.accepted.result()
-        connection.subscribe(self.subscriptions)
+        self.session_present = connection.ready.result()
         self.counters.connections += 1
         self.problem = ""
         self._up.set()
-        _log.info("%s: %s", self._name, "connected again" if self._said else "connected")
-        self._said = ""
+        if self._flaps < _FLAPS:
+            _log.info("%s: %s", self._name, "connected again" if self._said else "connected")
+            self._said = ""
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, reason: str, lasted: float) -> None:
         self._up.clear()
+        if lasted > 0:
+            self._flaps = 0 if lasted > SETTLED else self._flaps + 1
+        if self._flaps >= _FLAPS:
+            # Mosquitto before 2.0.15 does not tell a client that another took its id.
+            reason += f"; connections do not last: does another client call itself {self.client_id!r}?"
         self.problem = reason
         if reason != self._said:
             _log.warning("%s: no connection: %s", self._name, reason)
@@ -272,7 +273,7 @@ class _Connection:
 
     Attributes:
         number: counts the connections of a link.
-        accepted: done when the broker has accepted us, with whether it still knew our session.
+        ready: done when the broker has accepted us and our subscriptions stand: whether it still knew our session.
         ended: done when the connection is gone or was given up, with reason and reason code.
         max_packet: bytes that the broker takes.
     """
@@ -280,21 +281,18 @@ class _Connection:
     def __init__(self, link: Link, number: int) -> None:
         loop = asyncio.get_running_loop()
         self.number = number
-        self.accepted: asyncio.Future[bool] = loop.create_future()
+        self.ready: asyncio.Future[bool] = loop.create_future()
         self.ended: asyncio.Future[tuple[str, int]] = loop.create_future()
-        self.max_packet = sys.maxsize
+        self.max_packet = MAX_PACKET
         self._link, self._loop = link, loop
         self._thread: threading.Thread | None = None
         self._heard = self._acknowledged = time.monotonic()
         self._waiting: dict[int, _Waiting] = {}
         self._window = asyncio.Semaphore(WINDOW)
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=link.client_id,
-            protocol=paho.MQTTv5,
-            reconnect_on_failure=False,
+            CallbackAPIVersion.VERSION2, link.client_id, protocol=paho.MQTTv5, reconnect_on_failure=False,
             manual_ack=True,
-        )
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin to connect, on a thread of paho's."""
@@ -317,17 +315,17 @@ class _Connection:
         client.connect_async(link.broker.host, link.broker.port, keepalive, clean_start=False, properties=session)
         client.loop_start()
 
-    def _set_callbacks(self, client: paho.Client) -> None:
-        def tell(what: Callable[..., None], *args: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                self._loop.call_soon_threadsafe(what, *args)
+    def _tell(self, what: Callable[..., None], *args: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(what, *args)
 
+    def _set_callbacks(self, client: paho.Client) -> None:
+        tell = self._tell
         client.on_pre_connect = lambda *_: setattr(self, "_thread", threading.current_thread())
         client.on_connect_fail = lambda *_: tell(self._end, f"{sys.exception()}", 0)
         client.on_connect = lambda _c, _u, flags, reason, properties: tell(self._answered, flags, reason, properties)
-        client.on_disconnect = lambda _c, _u, _f, reason, _p: tell(self._end, str(reason), reason.value)
+        client.on_disconnect = lambda _c, _u, flags, reason, _p: tell(self._disconnected, flags, reason)
         client.on_publish = lambda _c, _u, mid, reason, _p: tell(self._settle, mid, reason)
-        client.on_subscribe = lambda _c, _u, _m, reasons, _p: tell(self._subscribed, reasons)
         client.on_message = lambda _c, _u, message: tell(self._link.take, self, message)
         client.on_log = lambda _c, _u, _l, text: self._listen(text)
 
@@ -345,19 +343,14 @@ class _Connection:
             self._window.release()
             return LinkDown(f"{topic}: not sent: {self.ended.result()[0]}")
         info = self._client.publish(topic, payload, 1, retain, properties)
-        waiting = self._waiting[info.mid] = _Waiting(topic, len(payload), time.monotonic(), self._loop.create_future())
+        waiting = self._waiting[info.mid] = _Waiting(topic, time.monotonic(), self._loop.create_future())
         waiting.outcome.add_done_callback(lambda _: self._window.release())
         if info.rc != paho.MQTT_ERR_SUCCESS:
             self._end(paho.error_string(info.rc), 0)
         return await asyncio.shield(waiting.outcome)
 
-    def subscribe(self, filters: Sequence[str]) -> None:
-        """Ask for these; the broker's answer is only listened to for refusals."""
-        if filters:
-            self._client.subscribe([(f, 1) for f in filters])
-
     def ack(self, mid: int) -> None:
-        """Acknowledge a message of this connection."""
+        """Acknowledge."""
         self._client.ack(mid, 1)
 
     async def close(self) -> None:
@@ -400,15 +393,26 @@ class _Connection:
     def _answered(self, flags: paho.ConnectFlags, reason: ReasonCode, properties: Properties) -> None:
         if reason.is_failure:
             self._end(f"refused: {reason}", reason.value)
-        elif not self.accepted.done():
-            self.max_packet = getattr(properties, "MaximumPacketSize", sys.maxsize)
-            self._window = asyncio.Semaphore(min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
-            self.accepted.set_result(flags.session_present)
+            return
+        self.max_packet = min(MAX_PACKET, getattr(properties, "MaximumPacketSize", MAX_PACKET))
+        self._window = asyncio.Semaphore(min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))
+        known, topics = flags.session_present, self._link.subscriptions
+        self._client.on_subscribe = lambda _c, _u, _m, reasons, _p: self._tell(self._subscribed, known, reasons)
+        if topics:
+            self._client.subscribe([(topic, 1) for topic in topics])
+        else:
+            self._subscribed(known, ())
 
-    def _subscribed(self, reasons: Sequence[ReasonCode]) -> None:
+    def _disconnected(self, flags: paho.DisconnectFlags, reason: ReasonCode) -> None:
+        silent = not flags.is_disconnect_packet_from_server and reason.value == _UNSPECIFIED
+        self._end("the connection broke" if silent else str(reason), reason.value)
+
+    def _subscribed(self, known: bool, reasons: Sequence[ReasonCode]) -> None:
         for topic, reason in zip(self._link.subscriptions, reasons, strict=False):
             if reason.is_failure:
                 _log.warning("the MQTT broker refuses the subscription to %s: %s", topic, reason)
+        if not self.ready.done():
+            self.ready.set_result(known)
 
     def _settle(self, mid: int, reason: ReasonCode) -> None:
         waiting = self._waiting.pop(mid, None)
@@ -423,21 +427,16 @@ class _Connection:
         if code == _TAKEN_OVER:
             reason = f"another client connected as {self._link.client_id!r}"
         self.ended.set_result((reason, code))
-        largest = max(self._waiting.values(), key=lambda w: w.size, default=None)
         for waiting in self._waiting.values():
-            # The broker hangs up without saying which message was too large.
-            poison = code == _TOO_LARGE and waiting is largest
-            error = PublishRefused if poison else LinkDown
-            waiting.outcome.set_result(error(f"{waiting.topic}: not acknowledged: {reason}"))
+            waiting.outcome.set_result(LinkDown(f"{waiting.topic}: not acknowledged: {reason}"))
         self._waiting.clear()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
     """A message that the broker has not acknowledged."""
 
     topic: str
-    size: int
     since: float
     outcome: asyncio.Future[Exception | int]
 
