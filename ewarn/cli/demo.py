@@ -10,6 +10,7 @@ import typer
 
 
 def demo(
+    *,
     headless: Annotated[bool, typer.Option(help="No live view.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object as the last line.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
@@ -21,7 +22,9 @@ def demo(
     from ewarn.lab.demo import DemoOptions, run_demo
     from ewarn.lab.demo_view import watch
 
-    options = DemoOptions(seed=seed, contamination=contamination and not sensor_fault, sensor_fault=sensor_fault, speed=speed)
+    options = DemoOptions(
+        seed=seed, contamination=contamination and not sensor_fault, sensor_fault=sensor_fault, speed=speed
+    )
     result = asyncio.run(run_demo(options, None if headless else watch))
     print(json.dumps(result.document(), ensure_ascii=False) if as_json else result.summary())
     raise typer.Exit(0 if result.good(contamination=options.contamination) else 1)

@@ -22,7 +22,8 @@ def simulate(
 
     The first line on standard output is one JSON object: `endpoints` of the probes, and the `clock` to give to others.
     """
-    from simulators.scenario import Scenario, Simulation
+    from simulators.scenario import Scenario
+    from simulators.simulation import Simulation
 
     scenario = Scenario.load(file)
     time = clock_of(clock)

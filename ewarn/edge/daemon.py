@@ -24,6 +24,7 @@ from ewarn.edge.acquisition import Acquisition, Batch
 from ewarn.edge.health import health_document, time_quality
 from ewarn.edge.journal import Journal
 from ewarn.edge.uplink import Uplink
+from ewarn.mqtt import Link
 from ewarn.registry import BoundProbe
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,9 @@ class Edge:
             log.error("%s was damaged and is set aside as %s; a new one is begun", path, journal.quarantined)
         self._pipeline = Pipeline(self.station, self._make_detectors(), await self._in_writer(journal.alarms))
         self._pipeline.begin_warming()
-        self.uplink = uplink = Uplink(self.station, journal, self._clock, tq=lambda: time_quality(self._clock))
+        assert self.station.broker is not None
+        link = Link(self.station.broker, self.station.id)
+        self.uplink = uplink = Uplink(self.station, journal, link, self._clock, tq=lambda: time_quality(self._clock))
         try:
             await self._serve(stop, uplink)
         finally:
@@ -103,9 +106,17 @@ class Edge:
             await self._save()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_S):
-                    await uplink.drained()
-            await uplink.say_offline()
+                    await self._drain(uplink)
             await _cancel([sending])
+
+    async def _drain(self, uplink: Uplink) -> None:
+        """Return when the centrals have everything, or cannot be reached."""
+        assert self.journal is not None
+        while uplink.status.connected:
+            counts = await self._in_writer(self.journal.counts)
+            if counts.outbox_rows <= counts.parked:
+                return
+            await asyncio.sleep(0.05)
 
     async def _until(self, stopped: asyncio.Task[Any], parts: list[asyncio.Task[Any]]) -> None:
         running = set(parts)

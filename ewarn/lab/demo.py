@@ -6,23 +6,37 @@ between the probes' bytes and the database is what runs in the field; only time 
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterator
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from simulators.truth import Truth
-
 from ewarn.central.collector import Collector
-from ewarn.config import Station
-from ewarn.contracts import Millis, Reading, Store
-from ewarn.edge.daemon import Edge
-from ewarn.times import ScaledClock
+from ewarn.central.stores import open_store
+from ewarn.config import Central, Station, central_from, station_from
+from ewarn.contracts import Millis, Point, Reading
+from ewarn.core.pipeline import CONTAMINATION
+from ewarn.edge.daemon import FILE, Edge
+from ewarn.edge.journal import Journal
+from ewarn.lab.broker import EmbeddedBroker
+from ewarn.registry import load_detectors, make_drivers
+from ewarn.times import ScaledClock, SystemClock
+from simulators.scenario import Scenario
+from simulators.simulation import Simulation
+from simulators.truth import Truth
 
 STATION = "mx-nld-intake1"
 NAME = "Nuevo Laredo, intake 1"
 ZONE = "America/Matamoros"
 DAY_MS: Millis = 86_400_000
+_AFTERWARDS_MS: Millis = 5 * 60_000
+_READ_MS = 100
+"""Real milliseconds that a read may take; the simulated clock runs on meanwhile."""
 PROBES: dict[str, tuple[str, str, str, dict[str, str]]] = {
     # id: profile, transport, driver, channel id -> value of the device
     "sonde": ("ysi_exo_modbus", "tcp", "modbus", {c: c for c in ("water_temp", "ph", "spcond", "do", "turbidity")}),
@@ -83,6 +97,16 @@ class DemoResult:
     wall_s: float = 0.0
     other_alarms: tuple[str, ...] = ()
 
+    def summary(self) -> str:
+        """A few lines for people."""
+        counted = (
+            f"{self.readings_accepted} readings accepted, {self.points_stored} stored, {self.lost} lost, "
+            f"{self.duplicates} doubled, {self.wrong_values} wrong; {self.wall_s:.0f} s"
+        )
+        delay = "" if self.alert_delay_s is None else f", {self.alert_delay_s:.0f} s after the onset"
+        told = f"alert {'raised' if self.alert_raised else 'not raised'}{delay}"
+        return "\n".join(filter(None, (counted, told, self.alert_en, self.alert_es)))
+
     def good(self, *, contamination: bool) -> bool:
         """Whether everything is as it must be."""
         whole = self.lost == 0 and self.duplicates == 0 and self.wrong_values == 0 and self.readings_accepted > 0
@@ -97,12 +121,14 @@ class DemoResult:
 class Demo:
     """A running demonstration, for a view to look at."""
 
+    options: DemoOptions
     clock: ScaledClock
-    onset: Millis | None
+    onset: Millis
     edge: Edge
     collector: Collector
-    store: Store
-    ends: Millis
+
+
+View = Callable[[Demo], Awaitable[None]]
 
 
 def scenario_of(options: DemoOptions) -> dict[str, Any]:
@@ -165,3 +191,119 @@ def past(station: Station, truth: Truth, end: Millis, days: float = 7.0) -> Iter
         for channel, (_, values) in columns.items():
             if math.isfinite(values[i]):
                 yield Reading(channel, int(moment), float(values[i]))
+
+
+async def run_demo(options: DemoOptions, view: View | None = None) -> DemoResult:
+    """Run it in a folder that is removed afterwards.
+
+    Args:
+        options: what is to happen.
+        view: runs beside it until cancelled.
+    """
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ewarn-demo-") as name:
+        result = await _run_in(options, Path(name), view)
+    result.wall_s = round(time.monotonic() - began, 1)
+    return result
+
+
+async def _run_in(options: DemoOptions, folder: Path, view: View | None) -> DemoResult:
+    start = SystemClock().now() // 60_000 * 60_000
+    scenario = Scenario.from_dict(scenario_of(options), folder / "scenario.toml").with_start(start)
+    truth = Truth(scenario)
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(EmbeddedBroker(folder))
+        clock = ScaledClock(start, speed=options.speed)
+        simulation = await stack.enter_async_context(Simulation(scenario, clock))
+        station = station_from(station_document(options, simulation.endpoints, broker.port), folder / "station.toml")
+        await asyncio.to_thread(_fill_history, station, truth, start)
+        central = central_from(central_document(broker.port), folder / "central.toml")
+        onset = start + round(options.normal_min * 60_000)
+        edge = Edge(station, clock, make_drivers(station, clock), lambda: load_detectors(station))
+        demo = Demo(options, clock, onset, edge, Collector(central, open_store(central.store), clock))
+        await _perform(demo, view)
+        return await asyncio.to_thread(judge, demo, station, central, truth)
+
+
+def _fill_history(station: Station, truth: Truth, end: Millis) -> None:
+    with Journal.open(station.data / FILE, boot="past", now=end) as journal:
+        journal.import_history(past(station, truth, end))
+
+
+async def _perform(demo: Demo, view: View | None) -> None:
+    """Station and central, until the story is told; then the station first, so that all it has arrives."""
+    edge_stop, central_stop = asyncio.Event(), asyncio.Event()
+    collecting = asyncio.create_task(demo.collector.run(central_stop))
+    running = asyncio.create_task(demo.edge.run(edge_stop))
+    watching = asyncio.create_task(view(demo)) if view else None
+    try:
+        telling = asyncio.create_task(_tell(demo))
+        await asyncio.wait({collecting, running, telling}, return_when=asyncio.FIRST_COMPLETED)
+        edge_stop.set()
+        await running
+        central_stop.set()
+        await collecting
+        await telling
+    finally:
+        for task in (watching, running, collecting):
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*filter(None, (watching, running, collecting)), return_exceptions=True)
+
+
+async def _tell(demo: Demo) -> None:
+    """Return when the event has been seen for a while, or its time is over."""
+    end = demo.onset + round(demo.options.event_min * 60_000)
+    seen: Millis | None = None
+    while demo.clock.now() < end:
+        if seen is None and CONTAMINATION in demo.edge.alerts:
+            seen = demo.clock.now()
+        if seen is not None and demo.clock.now() - seen > _AFTERWARDS_MS:
+            return
+        await asyncio.sleep(0.05)
+
+
+def judge(demo: Demo, station: Station, central: Central, truth: Truth) -> DemoResult:
+    """Compare what the station accepted with what the database has, and both with the simulator's truth."""
+    assert demo.edge.journal is not None
+    accepted = {(channel, time): value for channel, time, value in demo.edge.journal.accepted()}
+    store = open_store(central.store)
+    store.open()
+    span = demo.onset - DAY_MS, demo.onset + DAY_MS
+    stored = {(p.tags["channel"], p.time): p.fields.get("value") for p in store.read("wq", {"station": STATION}, *span)}
+    alarms = store.read("alarm", {"station": STATION}, *span)
+    store.close()
+    ids = [str(p.fields["id"]) for p in alarms]
+    result = DemoResult(
+        readings_accepted=len(accepted),
+        points_stored=len(stored),
+        lost=len(accepted.keys() - stored.keys()),
+        duplicates=len(stored.keys() - accepted.keys()) + len(ids) - len(set(ids)),
+        wrong_values=sum(value != stored.get(key, value) for key, value in accepted.items())
+        + len(wrong_values(station, truth, accepted, demo.options.speed)),
+        alert_raised=CONTAMINATION in demo.edge.alerts,
+    )
+    _tell_alert(result, [p for p in alarms if p.tags["alarm"] == CONTAMINATION], demo.onset)
+    result.other_alarms = tuple(sorted({p.tags["alarm"] for p in alarms} - {CONTAMINATION}))
+    return result
+
+
+def _tell_alert(result: DemoResult, points: list[Point], onset: Millis) -> None:
+    if points:
+        first = min(points, key=lambda p: p.time)
+        result.alert_stored = True
+        result.alert_delay_s = (first.time - onset) / 1000
+        result.alert_en, result.alert_es = str(first.fields["text_en"]), str(first.fields["text_es"])
+
+
+def wrong_values(
+    station: Station, truth: Truth, accepted: Mapping[tuple[str, Millis], float | None], speed: float
+) -> list[tuple[str, Millis, float]]:
+    """Accepted values that the probe should not have shown at about that time."""
+    names = {channel: (probe.id, name) for probe in station.probes for channel, name in probe.channels.items()}
+    tolerance = round(1000 + speed * _READ_MS)
+    return [
+        (channel, moment, value)
+        for (channel, moment), value in accepted.items()
+        if value is not None and not truth.matches(*names[channel], moment, value, tolerance)
+    ]

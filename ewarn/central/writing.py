@@ -1,0 +1,35 @@
+"""Writing so that one bad point costs one point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ewarn.contracts import Point, Store
+from ewarn.errors import StoreRefused
+
+Refused = tuple[Point, str]
+"""A point that no attempt will store, and why."""
+
+
+def write_all(store: Store, points: Sequence[Point]) -> list[Refused]:
+    """Store what can be stored; return what the store refuses.
+
+    A refused batch is halved until what is refused stands alone. Writing a point twice is harmless, so after
+    StoreUnavailable the whole call is made again: nothing has to be remembered of it.
+
+    Raises:
+        StoreUnavailable: some of the points may be stored, others not.
+    """
+    refused: list[Refused] = []
+    waiting = [points] if points else []
+    while waiting:
+        part = waiting.pop()
+        try:
+            store.write(part)
+        except StoreRefused as error:
+            if len(part) == 1:
+                refused.append((part[0], str(error)))
+            else:
+                half = len(part) // 2
+                waiting += [part[half:], part[:half]]
+    return refused

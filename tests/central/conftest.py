@@ -1,0 +1,41 @@
+"""Real databases and a real broker, each with its own folder and free ports."""
+
+import os
+
+import pytest
+from central_servers import NGINX, TOKEN, FakeServer, Influx, Program, free_port, program
+
+
+@pytest.fixture(scope="session")
+def influxd(tmp_path_factory):
+    influx = Influx(tmp_path_factory.mktemp("influxd") / "own")
+    influx.start()
+    yield influx
+    influx.stop()
+
+
+@pytest.fixture(scope="session")
+def v2_proxy(tmp_path_factory, influxd):
+    """nginx that makes an InfluxDB 1.x answer /api/v2/write, with a token."""
+    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    conf = folder / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""
+    conf.write_text(NGINX.format(folder=folder, port=port, influx=influxd.port, token=TOKEN, user=user))
+    nginx = Program([program("nginx"), "-p", str(folder), "-c", str(conf), "-e", str(folder / "error.log")], port)
+    nginx.start()
+    yield f"http://127.0.0.1:{port}"
+    nginx.stop()
+
+
+@pytest.fixture
+def fake_server():
+    server = FakeServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def token_file(tmp_path):
+    path = tmp_path / "token"
+    path.write_text(TOKEN + "\n")
+    return path
