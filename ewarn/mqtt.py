@@ -358,7 +358,7 @@ class _Connection:
         self._end("closed", 0)
         client = self._client
         client.on_message = client.on_publish = client.on_subscribe = client.on_disconnect = client.on_log = None
-        client.on_connect_fail = None
+        client.on_pre_connect = client.on_connect_fail = None
         client.on_connect = _hang_up
         client.disconnect()
         if not await self._thread_ended():
