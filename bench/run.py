@@ -22,11 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tomli_w
-from ewarn.core.pipeline import Pipeline
 from river import anomaly
 
 from ewarn.config import Station, station_from
 from ewarn.contracts import Reading
+from ewarn.core.pipeline import Pipeline
 from ewarn.lab.broker import EmbeddedBroker
 from ewarn.lab.demo import DemoOptions, scenario_of, station_document
 from ewarn.registry import load_detectors
@@ -125,7 +125,7 @@ def bench_growth(count: int) -> dict[str, float]:
 
 async def bench_daemon(seconds: float) -> dict[str, float]:
     """Resident memory of `ewarn run` with 3 probes and 12 channels, early and late, against the bare interpreter."""
-    reference = int(  # noqa: ASYNC221  (nothing else runs yet)
+    reference = int(
         subprocess.run([sys.executable, "-c", REFERENCE], capture_output=True, text=True, check=True).stdout
     )
     options = DemoOptions(contamination=False)

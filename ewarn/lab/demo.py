@@ -10,7 +10,7 @@ import asyncio
 import math
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,7 +105,8 @@ class DemoResult:
         )
         delay = "" if self.alert_delay_s is None else f", {self.alert_delay_s:.0f} s after the onset"
         told = f"alert {'raised' if self.alert_raised else 'not raised'}{delay}"
-        return "\n".join(filter(None, (counted, told, self.alert_en, self.alert_es)))
+        texts = (text.replace(" | ", "\n") for text in (self.alert_en, self.alert_es))
+        return "\n\n".join(filter(None, (f"{counted}\n{told}", *texts)))
 
     def good(self, *, contamination: bool) -> bool:
         """Whether everything is as it must be."""
@@ -128,7 +129,7 @@ class Demo:
     collector: Collector
 
 
-View = Callable[[Demo], Awaitable[None]]
+View = Callable[[Demo], Coroutine[Any, Any, None]]
 
 
 def scenario_of(options: DemoOptions) -> dict[str, Any]:
