@@ -123,11 +123,14 @@ def bench_growth(count: int) -> dict[str, float]:
     return {"samples": count, "early_kb": early, "late_kb": rss_kb(), "ratio": round(rss_kb() / early, 3)}
 
 
+def reference_kb() -> int:
+    """Resident memory of the bare interpreter."""
+    return int(subprocess.run([sys.executable, "-c", REFERENCE], capture_output=True, text=True, check=True).stdout)
+
+
 async def bench_daemon(seconds: float) -> dict[str, float]:
     """Resident memory of `ewarn run` with 3 probes and 12 channels, early and late, against the bare interpreter."""
-    reference = int(
-        subprocess.run([sys.executable, "-c", REFERENCE], capture_output=True, text=True, check=True).stdout
-    )
+    reference = await asyncio.to_thread(reference_kb)
     options = DemoOptions(contamination=False)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -74,7 +74,7 @@ SUBSTANCES: dict[str, Substance] = {
     "cyanide": Substance(3.0, _salt(2.61, toc=0.245), acid=-0.0102, chlorine=1.45, reduces=140.0),
     "sulfite": Substance(6.0, _salt(1.5), chlorine=0.56, oxygen=0.127, reduces=90.0),
 }
-"""By the name that a scenario gives. NaCN is 0.531 CN, 2.73 mg Cl2 a mg of it; Na2SO3 is 0.635 SO3, 0.89 mg Cl2 a mg."""
+"""By the name that a scenario gives. NaCN is 0.531 CN, which takes 2.73 mg Cl2 a mg; Na2SO3 is 0.635 SO3, 0.89 mg."""
 
 
 def pulse(seconds: Floats, duration: float) -> Floats:

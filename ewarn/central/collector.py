@@ -138,9 +138,7 @@ class Collector:
     def _take(self, message: Message) -> None:
         """A message came. Streams wait for the database; documents are the newest of their kind or nothing."""
         try:
-            station, leaf, name = wire.split_topic(message.topic)
-            if not STATION_ID.fullmatch(station):
-                raise wire.WireError(f"{station!r} is not a station id")
+            station, leaf, name = _addressed(message.topic)
             view = self._view(station)
             if leaf not in wire.STREAMS:
                 self._take_document(view, leaf, name, message)
@@ -165,8 +163,8 @@ class Collector:
         self._link.ack(message)
 
     def _park(self, message: Message, reason: str) -> None:
-        content = message.payload.decode(errors="backslashreplace")
-        self._writer.queue.put_nowait(Job(Parcel(message.topic, parked=[Parked(message.topic, reason, content)]), message))
+        parked = Parked(message.topic, reason, message.payload.decode(errors="backslashreplace"))
+        self._writer.queue.put_nowait(Job(Parcel(message.topic, parked=[parked]), message))
 
     def _settle(self, jobs: Sequence[Job], stored: int, parked: int) -> None:
         """The rows of these jobs are dealt with: the broker may forget them, and the stations are told."""
@@ -209,6 +207,14 @@ def subscriptions(central: Central) -> list[str]:
         out += [wire.topic(station, leaf) for leaf in wire.DOCUMENTS]
         out.append(wire.topic(station, "alarm", "+"))
     return out
+
+
+def _addressed(topic: str) -> tuple[str, str, str]:
+    """Station, class and the rest of a station's topic. Raises WireError."""
+    station, leaf, name = wire.split_topic(topic)
+    if not STATION_ID.fullmatch(station):
+        raise wire.WireError(f"{station!r} is not a station id")
+    return station, leaf, name
 
 
 def _known(zone: str) -> bool:

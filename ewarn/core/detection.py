@@ -164,7 +164,10 @@ class Detection:
 
 
 def _out_of_water(evidence: tuple[Evidence, ...], x: Mapping[str, float], *, before: bool) -> bool:
-    """Conductance near nothing: the probe hangs in air, or the sample pump stands. Holds while no conductance is read."""
+    """Conductance near nothing: the probe hangs in air, or the sample pump stands.
+
+    It holds on while no conductance is read.
+    """
     moved = {e.channel: e for e in evidence}
     read = [c for c in x if parameter_of(c) in ("spcond", "conductivity")]
     if not read:

@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from central_servers import TOKEN, influx_table
+from servers import TOKEN, influx_table
 
 from ewarn.central.stores import open_store
 from ewarn.contracts import Point

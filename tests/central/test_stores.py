@@ -6,9 +6,9 @@ import threading
 import uuid
 
 import pytest
-from central_servers import influx_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from servers import influx_table
 
 from ewarn.central.stores import open_store
 from ewarn.config import SqliteTable

@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from central_servers import NGINX, TOKEN, Influx, Program, free_port, program
 from mosquitto import Mosquitto
+from servers import NGINX, TOKEN, FakeServer, Influx, Program, free_port, program
 
 
 @pytest.fixture
@@ -43,3 +43,11 @@ def token_file(tmp_path):
     path = tmp_path / "token"
     path.write_text(TOKEN + "\n")
     return path
+
+
+@pytest.fixture
+def fake_server():
+    """An HTTP server that answers what a test says."""
+    server = FakeServer()
+    yield server
+    server.close()

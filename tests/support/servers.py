@@ -170,7 +170,7 @@ class FakeServer:
                 fake.requests.append((self.path, self.headers.get("Authorization", ""), body))
                 self.answer(fake.answers.pop(0) if fake.answers else (204, {}, b""))
 
-            do_GET = do_POST
+            do_GET = do_POST  # noqa: N815
 
             def answer(self, how) -> None:
                 if how == "hang":
