@@ -161,8 +161,11 @@ class Link:
             limit = TAKEN_OVER_BACKOFF if code == _TAKEN_OVER else min(MAX_BACKOFF, 0.5 * 2.0 ** min(attempts, 8))
             await asyncio.sleep(limit * random.uniform(0.5, 1))
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry: int | None = None) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False, expiry: int | None = None) -> bool:
         """Send at QoS 1 and return when the broker has acknowledged it.
+
+        Returns:
+            False where the broker says that nobody is subscribed; not every broker does.
 
         Args:
             topic: without wildcards.
@@ -186,6 +189,7 @@ class Link:
             raise outcome
         self.counters.published += 1
         self.counters.unmatched += outcome == _NO_SUBSCRIBERS
+        return outcome != _NO_SUBSCRIBERS
 
     def ack(self, message: Message) -> None:
         """The broker may forget this message. One of an earlier connection is left alone: it comes again."""

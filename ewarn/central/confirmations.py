@@ -26,7 +26,7 @@ Rows = tuple[str, str]
 class Publish(Protocol):
     """Sends a message and returns when the broker has it. Raises LinkDown, PublishRefused."""
 
-    def __call__(self, topic: str, payload: bytes, *, expiry: int | None = None) -> Awaitable[None]:
+    def __call__(self, topic: str, payload: bytes, *, expiry: int | None = None) -> Awaitable[object]:
         """Send."""
 
 

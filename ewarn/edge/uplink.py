@@ -3,7 +3,8 @@
 Each stream (event, obs, verdict) is pumped by itself, one message at a time, so an alert waits behind no backlog but
 the few kilobytes that are already on the wire. A row that is sent is left alone until its central confirms it;
 unconfirmed ones are sent again after a while that grows, and at once when the broker has forgotten our session or a
-central has come back. What the broker refuses is parked, counted and tried again now and then; the rest flows on.
+central has come back. While nobody is subscribed, a stream offers its oldest rows only, now and then. What the broker
+refuses is parked, counted and tried again now and then; the rest flows on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import platform
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +40,8 @@ BATCH_BYTES = 32_000
 RESEND = 30.0
 """Seconds after which an unconfirmed row is sent again; doubled each time, up to `RESEND_MOST`."""
 RESEND_MOST = 3600.0
+UNHEARD_PAUSE = 10.0
+"""Seconds that a stream rests after a message that nobody is subscribed to, or until a central comes back."""
 RETRY_PARKED = 300.0
 """Seconds between two attempts to send what the broker refused."""
 REFUSED_PAUSE_MOST = 30.0
@@ -93,12 +97,13 @@ class _Stream:
         kind: of the rows, and leaf of their topic.
         awake: set when there may be something to send.
         idle: set while everything is sent that can be.
+        wanted: set when a central may have come back.
         pause: seconds to rest after the next refusal.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.awake, self.idle = asyncio.Event(), asyncio.Event()
+        self.awake, self.idle, self.wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.sent: dict[int, _Sent] = {}
         self.pause = 1.0
 
@@ -120,6 +125,7 @@ class _Stream:
         for sent in self.sent.values():
             if not central or central in sent.owed:
                 sent.times, sent.due = 0, 0.0
+        self.wanted.set()
         self.wake()
 
 
@@ -246,15 +252,14 @@ class Uplink:
         if not stream.awake.is_set():
             stream.idle.set()
         due = min((sent.due for sent in stream.sent.values()), default=time.monotonic() + RESEND)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(0.0, due - time.monotonic())):
-                await stream.awake.wait()
+        await _wait(stream.awake, max(0.0, due - time.monotonic()))
 
     async def _send(self, stream: _Stream, rows: Sequence[OutboxRow]) -> None:
         now = self._clock.now()
         payload = wire.envelope(self._station.id, now, self._tq(), [self._row(row, now) for row in rows])
+        stream.wanted.clear()
         try:
-            await self._link.publish(wire.topic(self._station.id, stream.kind), payload)
+            heard = await self._link.publish(wire.topic(self._station.id, stream.kind), payload)
         except LinkDown:
             # Between the loss and its notice a publish fails at once.
             await asyncio.sleep(0.05)
@@ -262,8 +267,11 @@ class Uplink:
             await self._park(stream, rows, error)
         else:
             stream.pause = 1.0
-            self._complain(stream.kind, "")
-            self._remember(stream, rows)
+            self._complain(stream.kind, "" if heard else "no central is subscribed")
+            if heard:
+                self._remember(stream, rows)
+            else:
+                await _wait(stream.wanted, UNHEARD_PAUSE * random.uniform(0.5, 1))
 
     def _row(self, row: OutboxRow, now: int) -> wire.Row:
         edge = max(LIVE_EDGE, 2 * self._station.detection.step)
@@ -387,6 +395,13 @@ class Uplink:
             return otherwise
         self._complain("outbox", "")
         return result
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Until the event, at most so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _settle(stream: _Stream, central: str, boot: str, ranges: Sequence[tuple[int, int]]) -> None:

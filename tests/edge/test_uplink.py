@@ -199,6 +199,23 @@ async def test_both_centrals_have_to_confirm(broker, tmp_path):
         assert mx.readings() == us.readings() == e.committed
 
 
+async def test_while_nobody_is_subscribed_the_backlog_stays_here(broker, tmp_path):
+    now = CLOCK.now()
+    async with edge(broker, tmp_path) as e:
+        e.commit(*(now + i for i in range(1000)))
+        await until(lambda: e.uplink.status.unheard >= 3)
+        await asyncio.sleep(1)
+        assert e.uplink.status.unheard == 3  # status, meta, and one message of the thousand rows
+        assert (e.uplink.status.unconfirmed, e.left) == (0, 1000)
+        assert e.uplink.problem == "obs: no central is subscribed"
+        async with Central(broker) as central:
+            online = wire.document("_collector", CLOCK.now(), "", {"state": "online"})
+            await central.link.publish("ewarn/v1/_collector/main/status", online, retain=True)
+            await until(lambda: e.left == 0, 5)
+        assert central.readings() == e.committed
+        assert e.uplink.problem == ""
+
+
 async def test_unconfirmed_rows_are_sent_again_less_and_less_often(broker, tmp_path):
     async with Central(broker, confirms=False) as central, edge(broker, tmp_path, resend=0.25) as e:
         e.commit(CLOCK.now())
