@@ -236,9 +236,10 @@ async def _perform(demo: Demo, view: View | None) -> None:
     edge_stop, central_stop = asyncio.Event(), asyncio.Event()
     collecting = asyncio.create_task(demo.collector.run(central_stop))
     running = asyncio.create_task(demo.edge.run(edge_stop))
+    telling = asyncio.create_task(_tell(demo))
     watching = asyncio.create_task(view(demo)) if view else None
+    tasks = [task for task in (watching, telling, running, collecting) if task is not None]
     try:
-        telling = asyncio.create_task(_tell(demo))
         await asyncio.wait({collecting, running, telling}, return_when=asyncio.FIRST_COMPLETED)
         edge_stop.set()
         await running
@@ -246,10 +247,9 @@ async def _perform(demo: Demo, view: View | None) -> None:
         await collecting
         await telling
     finally:
-        for task in (watching, running, collecting):
-            if task is not None:
-                task.cancel()
-        await asyncio.gather(*filter(None, (watching, running, collecting)), return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _tell(demo: Demo) -> None:

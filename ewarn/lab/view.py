@@ -48,13 +48,13 @@ class Snapshot:
 
 
 def draw(snapshot: Snapshot) -> RenderableType:
-    """The view as something rich can print."""
-    parts: list[RenderableType] = [_channels(snapshot), _probability(snapshot.verdict)]
+    """The view as something rich can print; a small terminal cuts it off below, so what matters most is above."""
+    parts: list[RenderableType] = [_facts(snapshot.facts), _probability(snapshot.verdict)]
     if snapshot.alarms:
         parts.append(_alarms(snapshot.alarms))
     if snapshot.news is not None:
         parts.append(_news(snapshot, snapshot.news))
-    parts.append(_facts(snapshot.facts))
+    parts.append(_channels(snapshot))
     return Panel(Group(*parts), title=snapshot.title, subtitle=to_text(snapshot.now)[:19] + "Z")
 
 
