@@ -87,7 +87,7 @@ def unpack(payload: bytes) -> dict[str, Any]:
             if inflate.unconsumed_tail:
                 raise WireError("payload is too large")
         document = _decoder.decode(payload)
-    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"payload is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise WireError("payload is not an object")
@@ -219,7 +219,7 @@ def verdict_of(row: Row) -> Verdict:
             evidence=_evidence(row.get("evidence", ())),
             scores={str(k): _number(v) for k, v in row.get("scores", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WireError(f"not a verdict: {error!r}") from error
 
 
@@ -254,7 +254,7 @@ def alert_of(station: str, row: Row) -> Alert:
             detail={str(k): str(v) for k, v in row["detail"].items()},
             by=str(row["by"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WireError(f"not an alert: {error!r}") from error
 
 

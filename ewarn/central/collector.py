@@ -2,7 +2,9 @@
 
 The streams come by shared subscriptions of this central's own group, so that every central gets every row. A message
 is acknowledged to the broker when its rows are in the database, and the rows are confirmed to the station on
-`stored/{name}`. While the database is away, at most the broker's window of unacknowledged messages waits in memory.
+`stored/{name}`. While the database is away, the broker's window of unacknowledged messages waits in memory. A broker
+that sends more than its window (Mosquitto 2.0.11 with a backlog) is met by a limit of our own: what comes beyond is
+let go unconfirmed, so that its station keeps it, and asked for again when there is room.
 """
 
 from __future__ import annotations
@@ -10,33 +12,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ewarn import messages, wire
 from ewarn.central import points
 from ewarn.central.confirmations import Confirmations
-from ewarn.central.intake import Entry, Parcel, Reader
-from ewarn.central.parked import Parked, ParkedFile
-from ewarn.central.stations import Parameters, StationView
-from ewarn.central.writer import Job, Writer
+from ewarn.central.intake import Entry, Parcel, Reader, parked_whole
+from ewarn.central.known import Known, Names
+from ewarn.central.parked import ParkedFile
+from ewarn.central.silence import Silence
+from ewarn.central.stations import StationView
+from ewarn.central.topics import COLLECTOR, addressed, subscriptions
+from ewarn.central.writer import Batch, Job, Writer
 from ewarn.config import Central
-from ewarn.config.common import STATION_ID
 from ewarn.contracts import Alert, Clock, Store
 from ewarn.errors import LinkDown, PublishRefused
 from ewarn.mqtt import Link, Message
 
 _log = logging.getLogger(__name__)
 
-COLLECTOR = "_collector"
-"""Takes the place of a station in a collector's own topics; no station can be called so."""
 SESSION_EXPIRY = 7 * 86400
 """Seconds that the broker keeps messages for a collector that is away."""
 SILENCE = 300.0
 """Seconds, on this machine, after which a station that says nothing is silent; `health` comes every 30 s."""
+MAX_WAITING = 64_000_000
+"""Bytes of messages that wait for the database."""
 FINISH = 5.0
 """Seconds that a stop may take to store what is here."""
+GOODBYE = 2.0
+"""Seconds that it may then take to say so."""
 
 
 @dataclass(slots=True)
@@ -49,6 +54,7 @@ class Counters:
         repeated: of these, seen shortly before.
         points: stored.
         parked: messages, rows and points that were set aside.
+        let_go: messages for which there was no room; their stations send them again.
     """
 
     messages: int = 0
@@ -56,6 +62,7 @@ class Counters:
     repeated: int = 0
     points: int = 0
     parked: int = 0
+    let_go: int = 0
 
 
 class Collector:
@@ -64,23 +71,27 @@ class Collector:
     Attributes:
         stations: the newest of each station, for views.
         counters: what was done.
-        problem: why the database takes nothing, "" while it does.
 
     Args:
         central: settings.
         store: not yet opened; it is used on a thread of its own and closed at the end.
         clock: dates what central says itself.
         silence: seconds of the machine's time after which a station is silent.
+        room: bytes of messages that may wait for the database.
     """
 
-    def __init__(self, central: Central, store: Store, clock: Clock, *, silence: float = SILENCE) -> None:
+    def __init__(
+        self, central: Central, store: Store, clock: Clock, *, silence: float = SILENCE, room: int = MAX_WAITING
+    ) -> None:
         self.stations: dict[str, StationView] = {}
         self.counters = Counters()
-        self._central, self._clock, self._silence = central, clock, silence
-        self._parameters = Parameters(central.data / "parameters.json")
-        self._reader = Reader(self._parameters.of, self._render)
+        self._central, self._clock, self._limit, self._room = central, clock, silence, room
+        self._known = Known(central.data / "stations.json")
+        self._names = Names()
+        self._silence = Silence(central.data / "silence.json")
+        self._reader = Reader(self._known.parameters, self._render, self._names)
         self._parked = ParkedFile(central.data)
-        self._writer = Writer(store, self._parked, clock, self._settle)
+        self._writer = Writer(central.name, store, self._parked, clock, read=self._read, settled=self._settle)
         self._status_topic = wire.topic(COLLECTOR, central.name, "status")
         self._link = Link(
             central.broker,
@@ -93,34 +104,45 @@ class Collector:
             session_expiry=SESSION_EXPIRY,
         )
         self._confirmations = Confirmations(central.name, self._link.publish)
+        self._deaf = 0.0
+        self._owing = False
 
     @property
     def problem(self) -> str:
-        """Why the database takes nothing."""
+        """Why the database takes nothing, "" while it does."""
         return self._writer.problem
 
     async def run(self, stop: asyncio.Event) -> None:
         """Collect until `stop` is set; then store what is here, as far as that goes within `FINISH` seconds."""
-        self._parameters.load()
-        for station in self._central.stations:
-            if station != "+":
-                self._view(station)
+        self._begin()
         work = (self._link.run(), self._writer.run(), self._confirmations.run(), self._watch())
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(w) for w in work]
                 await stop.wait()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._finish(), FINISH)
+                await self._finish()
                 for task in tasks:
                     task.cancel()
         finally:
             await self._writer.close()
 
+    def _begin(self) -> None:
+        self._known.load()
+        for alert in self._silence.load():
+            self._store_own(alert)
+        for station in self._silence.active():
+            self._view(station).heard = -math.inf
+        for station in self._central.stations:
+            if station != "+":
+                self._view(station)
+
     async def _finish(self) -> None:
-        await self._writer.queue.join()
-        await self._confirmations.flush()
-        await self._announce("offline")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._writer.done(), FINISH)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await self._confirmations.flush()
+                await self._announce("offline")
 
     async def _announce(self, state: str = "online") -> None:
         with contextlib.suppress(LinkDown, PublishRefused):
@@ -132,46 +154,62 @@ class Collector:
 
     def _view(self, station: str) -> StationView:
         if station not in self.stations:
+            self._names.admit("this broker", "stations", (station,))
             self.stations[station] = StationView(station, asyncio.get_running_loop().time())
         return self.stations[station]
 
     def _take(self, message: Message) -> None:
         """A message came. Streams wait for the database; documents are the newest of their kind or nothing."""
         try:
-            station, leaf, name = _addressed(message.topic)
+            station, leaf, name = addressed(message.topic)
             view = self._view(station)
-            if leaf not in wire.STREAMS:
+            if not message.retain:
+                view.heard = asyncio.get_running_loop().time()
+            if leaf in wire.STREAMS:
+                self._take_rows(leaf, message)
+            else:
                 self._take_document(view, leaf, name, message)
-                return
-        except wire.WireError as error:
-            self._park(message, str(error))
+        except Exception as error:  # noqa: BLE001  (whatever a message contains, it is set aside, not lost)
+            self._writer.put(Job(message, parked_whole(message.topic, message.payload, error)))
+
+    def _take_rows(self, leaf: str, message: Message) -> None:
+        if leaf != "event" and self._writer.waiting + len(message.payload) > self._room:
+            self.counters.let_go += 1
+            if not self._owing:
+                _log.warning("more waits for the database than there is room for; stations keep the rest")
+            self._owing = True
+            self._link.ack(message)
             return
-        view.heard = asyncio.get_running_loop().time()
-        parcel = self._reader.read(message.topic, message.payload)
         self.counters.messages += 1
-        for entry in parcel.entries:
-            for said in entry.said:
-                view.take(said)
-        self._writer.queue.put_nowait(Job(parcel, message))
+        self._writer.put(Job(message))
 
     def _take_document(self, view: StationView, leaf: str, name: str, message: Message) -> None:
+        if leaf == "alarm":
+            self._names.admit(view.id, "alarms", (name,))
         view.take_document(leaf, name, message.payload)
-        if not message.retain:
-            view.heard = asyncio.get_running_loop().time()
-        if leaf == "meta":
-            self._parameters.learn(view.id, view.meta)
+        if leaf == "meta" and message.payload:
+            self._known.learn(view.id, view.meta)
         self._link.ack(message)
 
-    def _park(self, message: Message, reason: str) -> None:
-        parked = Parked(message.topic, reason, message.payload.decode(errors="backslashreplace"))
-        self._writer.queue.put_nowait(Job(Parcel(message.topic, parked=[parked]), message))
+    def _read(self, message: Message) -> Parcel:
+        parcel, now = self._reader.read(message.topic, message.payload), self._clock.now()
+        view = self.stations.get(addressed(message.topic)[0])
+        if view is not None:
+            for entry in parcel.entries:
+                for said in entry.said:
+                    view.take(said, now)
+        return parcel
 
-    def _settle(self, jobs: Sequence[Job], stored: int, parked: int) -> None:
-        """The rows of these jobs are dealt with: the broker may forget them, and the stations are told."""
-        for job in jobs:
-            if job.message is not None:
+    def _settle(self, batch: Batch, stored: int, parked: int) -> None:
+        """This batch is dealt with: the broker may forget it, and the stations are told."""
+        entries: list[Entry] = []
+        for job, parcel in zip(batch.jobs, batch.parcels, strict=True):
+            if job.message is None:
+                for entry in parcel.entries:
+                    self._silence.stored(entry.station)
+            else:
                 self._link.ack(job.message)
-        entries = [e for job in jobs if job.message is not None for e in job.parcel.entries]
+                entries += parcel.entries
         self._confirmations.add(entries)
         self.counters.rows += len(entries)
         self.counters.repeated = self._confirmations.repeated
@@ -181,45 +219,29 @@ class Collector:
             _log.warning("%d things cannot be stored; see %s", parked, self._parked.path)
 
     async def _watch(self) -> None:
-        """Raise and clear the alarm about silent stations."""
+        """Raise and clear the alarm about silent stations; ask for what there was no room for."""
         while True:
-            await asyncio.sleep(min(1.0, self._silence / 4))
+            await asyncio.sleep(min(1.0, self._limit / 4))
+            now = asyncio.get_running_loop().time()
+            if self._writer.problem:
+                self._deaf = now  # a full window brings nothing: that is not the stations' silence
             for view in self.stations.values():
-                alert = view.watch(self._clock.now(), asyncio.get_running_loop().time(), self._silence)
+                alert = self._silence.watch(view, self._clock.now(), now, self._limit, self._deaf)
                 if alert is not None:
-                    _log.warning("%s", self._render(alert, "en").splitlines()[0])
-                    point = points.of_alert(alert, self._render)
-                    self._writer.queue.put_nowait(Job(Parcel("", [Entry(view.id, "", 0, (alert,), (point,))])))
+                    _log.warning("%s", self._render(alert, "en").partition("\n")[0])
+                    self._store_own(alert)
+            if self._owing and self._writer.waiting < self._room / 2:
+                self._owing = False
+                await self._announce()
+
+    def _store_own(self, alert: Alert) -> None:
+        point = points.of_alert(alert, self._render)
+        self._writer.put(Job(parcel=Parcel("", [Entry(alert.station, "", 0, (alert,), (point,))])))
 
     def _render(self, alert: Alert, language: str) -> str:
-        meta = self.stations[alert.station].meta if alert.station in self.stations else {}
-        zone = str(meta.get("time_zone", "UTC"))
-        return messages.render(
-            alert, language, station_name=str(meta.get("name", "")), time_zone=zone if _known(zone) else "UTC"
-        )
-
-
-def subscriptions(central: Central) -> list[str]:
-    """Topic filters of a central: the streams shared in its own group, the documents for each collector itself."""
-    out = []
-    for station in central.stations:
-        out += [f"$share/ewarn-{central.name}/{wire.topic(station, leaf)}" for leaf in wire.STREAMS]
-        out += [wire.topic(station, leaf) for leaf in wire.DOCUMENTS]
-        out.append(wire.topic(station, "alarm", "+"))
-    return out
-
-
-def _addressed(topic: str) -> tuple[str, str, str]:
-    """Station, class and the rest of a station's topic. Raises WireError."""
-    station, leaf, name = wire.split_topic(topic)
-    if not STATION_ID.fullmatch(station):
-        raise wire.WireError(f"{station!r} is not a station id")
-    return station, leaf, name
-
-
-def _known(zone: str) -> bool:
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-    return True
+        name, zone = self._known.name(alert.station), self._known.time_zone(alert.station)
+        try:
+            return messages.render(alert, language, station_name=name, time_zone=zone)
+        except Exception:  # noqa: BLE001  (an alert is stored, if need be without its text)
+            _log.exception("no text for %s", alert.id)
+            return ""

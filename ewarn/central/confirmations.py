@@ -19,6 +19,9 @@ EXPIRY = 3600
 SEEN = 20_000
 """Rows that are remembered, to tell how many came again."""
 
+CHUNK = 5000
+"""Rows that one message confirms at most, so that it stays within what brokers take."""
+
 Rows = tuple[str, str]
 """Station and boot."""
 
@@ -31,7 +34,7 @@ class Publish(Protocol):
 
 
 class Confirmations:
-    """Collects rows that are stored and publishes them on `stored/{name}`, one message per station and boot.
+    """Collects rows that are stored and publishes them on `stored/{name}`, a message for each station and boot.
 
     What is lost here costs nothing but a repetition: the station sends again what nobody confirmed.
 
@@ -45,6 +48,8 @@ class Confirmations:
         self._name, self._publish = name, publish
         self._waiting: dict[Rows, set[int]] = {}
         self._wake = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self._refused: set[str] = set()
         self._seen: OrderedDict[tuple[str, str, int], None] = OrderedDict()
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -65,18 +70,30 @@ class Confirmations:
 
     async def flush(self) -> bool:
         """Publish what waits; tell whether nothing is left."""
-        for key in list(self._waiting):
-            rows = self._waiting.pop(key)
-            station, boot = key
-            payload = wire.stored_payload(boot, rows)
+        async with self._flushing:
             try:
-                await self._publish(wire.topic(station, "stored", self._name), payload, expiry=EXPIRY)
+                while self._waiting:
+                    await self._publish_one(*next(iter(self._waiting)))
             except LinkDown:
-                self._waiting.setdefault(key, set()).update(rows)
                 return False
-            except PublishRefused as error:
-                _log.warning("cannot confirm rows of %s: %s", station, error)
         return True
+
+    async def _publish_one(self, station: str, boot: str) -> None:
+        """Raises LinkDown; the rows wait on then."""
+        waiting = self._waiting[station, boot]
+        rows = sorted(waiting)[:CHUNK]
+        topic = wire.topic(station, "stored", self._name)
+        try:
+            await self._publish(topic, wire.stored_payload(boot, rows), expiry=EXPIRY)
+        except PublishRefused as error:
+            if station not in self._refused:
+                _log.warning("cannot confirm rows of %s: %s", station, error)
+            self._refused.add(station)
+        else:
+            self._refused.discard(station)
+        waiting.difference_update(rows)
+        if not waiting:
+            del self._waiting[station, boot]
 
     def _remember(self, identity: tuple[str, str, int]) -> None:
         if identity in self._seen:

@@ -48,25 +48,35 @@ class ParkedFile:
 
     def add(self, now: Millis, items: Sequence[Parked]) -> None:
         """Append, durably. A disk that takes nothing is logged: what is parked must not hold up what is good."""
-        if not items:
-            return
-        text = "".join(_line(now, item) for item in items)
+        waiting = [_line(now, item) for item in items]
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-                size = stream.tell()
-            if size > self._limit:
-                self.path.replace(self.path.with_suffix(".1.jsonl"))
+            while waiting:
+                waiting = self._write(waiting)
         except OSError as error:
-            _log.error("cannot park: %s; lost: %s", error, text[:2000])
+            _log.error("cannot park: %s; lost: %s", error, "".join(waiting)[:2000])
+
+    def _write(self, lines: list[str]) -> list[str]:
+        """Write what goes into the file; return the rest."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as stream:
+            size, count = stream.tell(), 0
+            while count < len(lines) and size <= self._limit:
+                size += stream.write(lines[count])
+                count += 1
+            stream.flush()
+            os.fsync(stream.fileno())
+        if size > self._limit:
+            self.path.replace(self.path.with_suffix(".1.jsonl"))
+        return lines[count:]
 
 
 def _line(now: Millis, item: Parked) -> str:
-    line = json.dumps({"t": to_text(now), **asdict(item)}, default=str)
-    if len(line) > MAX_CONTENT:
-        cut = Parked(item.topic, item.reason[:1000], line[:MAX_CONTENT])
+    try:
+        line = json.dumps({"t": to_text(now), **asdict(item)}, default=str)
+    except (ValueError, TypeError, RecursionError) as error:  # a row may be anything that JSON allows, and deep
+        line = ""
+        item = Parked(item.topic, item.reason, f"cannot be shown: {error!r}")
+    if not line or len(line) > MAX_CONTENT:
+        cut = Parked(item.topic[:1000], item.reason[:1000], line[:MAX_CONTENT] or item.content)
         line = json.dumps({"t": to_text(now), **asdict(cut), "cut": True})
     return line + "\n"

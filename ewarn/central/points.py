@@ -5,6 +5,7 @@
 | `wq` | `station`, `channel`, `param` | `value` float, `qc` int (QARTOD), `why` string where there is a reason |
 | `verdict` | `station` | `probability` float, `abnormal` bool, `cause`, `readiness`, `evidence` (JSON), `score_NAME` float |
 | `alarm` | `station`, `alarm`, `prio`, `n` | `state`, `previous`, `active`, `acked`, `cause`, `probability`, `id`, `occurrence`, `number`, `onset`, `by`, `evidence` and `detail` (JSON), `text_en`, `text_es` |
+| `collector` | `central` | `refused` bool: the database refused a point of somebody's just then |
 
 A missing reading is a point with `qc` 9 and no `value`; what does not apply is absent.
 
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from ewarn.contracts import AlarmState, Alert, Evidence, Point, Reading, Verdict
+from ewarn.contracts import AlarmState, Alert, Evidence, Millis, Point, Reading, Verdict
 from ewarn.parameters import parameter_of
 from ewarn.times import to_text
 
@@ -80,6 +81,11 @@ def of_alert(alert: Alert, render: Render) -> Point:
     priority, n = str(int(alert.priority)), str(alert.number % 10)
     tags = {"station": alert.station, "alarm": alert.alarm, "prio": priority, "n": n}
     return Point("alarm", tags, fields, alert.time)
+
+
+def of_refusal(central: str, now: Millis) -> Point:
+    """A point that nothing is wrong with: a database that refuses it too is the one that something is wrong with."""
+    return Point("collector", {"central": central}, {"refused": True}, now)
 
 
 def _evidence(evidence: Sequence[Evidence]) -> str:

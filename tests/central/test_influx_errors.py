@@ -82,10 +82,12 @@ def test_nobody_listens(fake_server, store):
 @pytest.mark.parametrize(
     ("header", "low", "high"),
     [("7", 7, 7), ("0", 0, 0), ("3600", 60, 60), ("-5", 0, 0), ("nan", None, None), ("soon", None, None),
-     (email.utils.formatdate(time.time() + 40, usegmt=True), 20, 41)],
+     ("a date", 20, 41)],
 )  # fmt: skip
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after(store, fake_server, status, header, low, high):
+    if header == "a date":
+        header = email.utils.formatdate(time.time() + 40, usegmt=True)
     fake_server.answers.append((status, {"Retry-After": header}, b""))
     with pytest.raises(StoreUnavailable) as caught:
         store.write([POINT])

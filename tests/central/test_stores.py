@@ -91,6 +91,7 @@ def test_what_cannot_be_stored_as_it_is_is_stored_alike(store):
         wq(math.nan), wq(-math.inf), wq(2**63), wq("x" * 65_536), wq("\ud800"), wq(time=10**14),
         Point("wq", {"station": "a"}, {}, T), Point("_wq", {}, {"value": 1.0}, T),
         Point("wq", {"a b": "c"}, {"v": 1.0}, T), Point("wq", {}, {"time": 1.0}, T), Point('w"q', {}, {"v": 1.0}, T),
+        Point("wq", {"station": "x" * 1001}, {"v": 1.0}, T),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_and_the_store_goes_on(store, bad):

@@ -18,6 +18,8 @@ from ewarn.errors import StoreRefused
 
 MAX_TEXT = 65_535
 """Bytes of a text field."""
+MAX_TAG = 1000
+"""Bytes of a tag value; InfluxDB takes 65,535 for all tags together."""
 MAX_TIME = 9_200_000_000_000
 """Milliseconds from 1970 that fit into 64 bits of nanoseconds."""
 
@@ -36,6 +38,9 @@ def normal(point: Point) -> Point:
     if abs(point.time) > MAX_TIME:
         raise StoreRefused(f"{point.measurement}: time {point.time} ms is out of range")
     tags = {name: _one_line(value).rstrip("\\") for name, value in sorted(point.tags.items())}
+    for name, value in tags.items():
+        if len(value.encode()) > MAX_TAG:
+            raise StoreRefused(f"{point.measurement}: tag {name} has more than {MAX_TAG} bytes")
     return replace(
         point,
         tags={name: value for name, value in tags.items() if value},
