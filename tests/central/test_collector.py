@@ -406,7 +406,7 @@ class TestSilence:
         assert cleared.fields["occurrence"] == raised.fields["occurrence"]
         assert raised.tags["prio"] == "2"
         assert "Toma Norte" in raised.fields["text_en"]
-        assert raised.fields["text_es"].startswith("Alarma station-silent en Toma Norte")
+        assert raised.fields["text_es"].startswith("No se sabe nada de la estación Toma Norte")
         assert "UTC" in raised.fields["text_es"]
 
     async def test_a_named_station_that_never_speaks_is_silent(self, broker, tmp_path):
