@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import numpy as np
+
 from ewarn.contracts import Clock
-from ewarn.errors import ConfigError
-from ewarn.profiles import Ascii
+from ewarn.profiles import Ascii, Profile
 from simulators.faults import LineFaults
 from simulators.lines import Pty
-from simulators.scenario import SimulatedProbe
+from simulators.tables import SimulatedProbe
 from simulators.truth import Truth
 
 
@@ -18,7 +19,7 @@ class AsciiServer:
     """One device that prints CSV lines.
 
     Args:
-        probe: of the scenario. Raises ConfigError where its profile is not of columns.
+        probe: of the scenario; its profile is of columns.
         truth: what it shows.
         clock: of the scenario; a streaming device prints every `interval_s` of it, or every sample if that is longer.
         faults: of its line.
@@ -26,8 +27,7 @@ class AsciiServer:
     """
 
     def __init__(self, probe: SimulatedProbe, truth: Truth, clock: Clock, faults: LineFaults, pty: Pty) -> None:
-        if probe.device.ascii is None or probe.device.ascii.split != "csv":
-            raise ConfigError("", "profile", f"{probe.device.id} cannot be simulated", "its lines have to be columns")
+        assert probe.device.ascii is not None
         self.probe, self.served, self.pty = probe, 0, pty
         self._ascii: Ascii = probe.device.ascii
         self._truth, self._clock, self._faults = truth, clock, faults
@@ -50,13 +50,13 @@ class AsciiServer:
         """The line as of now, with its terminator."""
         now = self._clock.now()
         shape = self._ascii
-        columns = [""] * max(shape.columns, 1)
+        columns = _empty(self.probe.device, shape)
         for name in self.probe.channels:
             channel = self.probe.device.channel(name)
             assert isinstance(channel.field, int)
             value = self._truth.value(self.probe.id, name, now)
-            raw = None if value is None else (value - channel.offset) / channel.scale
-            columns[channel.field] = "" if raw is None else f"{raw:.{channel.decimals or 0}f}"
+            assert value is not None
+            columns[channel.field] = _text((value - channel.offset) / channel.scale, channel.decimals)
         if shape.prefix:
             columns[0] = shape.prefix.rstrip(shape.delimiter)
         body = (shape.delimiter or " ").join(columns)
@@ -74,17 +74,35 @@ class AsciiServer:
         request, buffer = self._ascii.request.encode("ascii"), b""
         while True:
             buffer += await self.pty.read()
-            if request in buffer:
-                buffer = buffer.rpartition(request)[2]
+            *asked, rest = buffer.split(request)
+            for _ in asked:
                 await self._print(request)
+            buffer = rest[-len(request) :]
 
     async def _print(self, request: bytes) -> None:
-        self.served += 1
         struck = self._faults.draw(self._clock.now())
-        for piece in self._faults.damage(self.line(), request, struck):
+        pieces = self._faults.damage(self.line(), request, struck)
+        self.served += bool(pieces)
+        for piece in pieces:
             await asyncio.sleep(piece.pause)
             with contextlib.suppress(OSError):
                 self.pty.write(piece.data)
+
+
+def _empty(device: Profile, shape: Ascii) -> list[str]:
+    """The columns of a device without sensors: a channel that is not fitted shows what the profile calls missing."""
+    fields = [channel.field for channel in device.channels if isinstance(channel.field, int)]
+    columns = [""] * max(shape.columns, 1 + max(fields, default=0))
+    absent = "--" if "--" in shape.missing else next(filter(None, shape.missing), "")
+    for field in fields:
+        columns[field] = absent
+    return columns
+
+
+def _text(number: float, decimals: int | None) -> str:
+    if decimals is None:
+        return np.format_float_positional(number, trim="-")
+    return f"{number:.{decimals}f}"
 
 
 def _checksum(body: str, shape: Ascii) -> str:

@@ -20,6 +20,9 @@ _PK1 = 6.35
 _ALKALINITY_MEQ = {"river": 2.6, "treated": 1.6}
 _DILUTION = 0.93
 _LAST_SHARE = 0.1
+_CHLORINE_MV, _CHLORINE_K = 370.0, 60.0
+_FOLLOWS = {"do_sat": "do", "conductivity": "spcond", "tds": "spcond", "salinity": "spcond"}
+"""Parameters that a probe computes from another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +34,17 @@ class Substance:
         adds: change of each conservative parameter per mg/L, in its unit.
         acid: meq of strong acid per mg (negative: base).
         chlorine: mg of free chlorine consumed per mg.
+        combines: whether that chlorine stays as combined (ammonia below breakpoint): total chlorine does not fall.
         oxygen: mg of oxygen consumed per mg, by the time it is here.
-        reduces: how much it lowers the redox potential: mV per decade of (1 + mg/L).
+        reduces: how much it lowers the redox potential of itself, beyond what the lost chlorine does: mV per decade of
+            (1 + mg/L).
     """
 
     peak: float
     adds: Mapping[str, float] = field(default_factory=dict)
     acid: float = 0.0
     chlorine: float = 0.0
+    combines: bool = False
     oxygen: float = 0.0
     reduces: float = 0.0
 
@@ -65,7 +71,9 @@ SUBSTANCES: dict[str, Substance] = {
         reduces=55.0,
         acid=0.002,
     ),
-    "fertiliser": Substance(20.0, _salt(1.81, ammonium_n=0.175, nitrate_n=0.175), chlorine=1.33, reduces=6.0),
+    "fertiliser": Substance(
+        20.0, _salt(1.81, ammonium_n=0.175, nitrate_n=0.175), chlorine=1.33, combines=True, reduces=6.0
+    ),
     "brine": Substance(120.0, _salt(2.16, chloride=0.607)),
     "acid": Substance(40.0, _salt(1.1), acid=0.0204, reduces=-18.0),
     "caustic": Substance(40.0, _salt(0.9), acid=-0.025, reduces=10.0),
@@ -119,35 +127,54 @@ class Scene:
     def values(self, parameter: str, times: Floats) -> Floats:
         """A parameter at each instant (seconds since 1970 UTC), in its unit."""
         clean = self.water.values(parameter, times)
-        present = [(SUBSTANCES[c.kind], c.concentration(times)) for c in self.contaminations]
+        present = self._present(times)
         if not present:
             return clean
         if parameter == "ph":
             return acidified(clean, sum_of(present, "acid"), _ALKALINITY_MEQ[self.water.kind])
-        if parameter in ("cl2_free", "cl2_total", "clo2"):
+        if parameter == "cl2_free":
             return np.maximum(0.0, clean - sum_of(present, "chlorine"))
+        if parameter in ("cl2_total", "clo2"):
+            return np.maximum(0.0, clean - sum_of([p for p in present if not p[0].combines], "chlorine"))
         if parameter == "orp":
-            return clean - sum((s.reduces * np.log10(1 + c) for s, c in present), np.zeros_like(clean))
+            lowered = sum((s.reduces * np.log10(1 + c) for s, c in present), np.zeros_like(clean))
+            return clean - lowered - self._potential_of_lost_chlorine(times)
         if parameter == "do":
             return np.maximum(0.0, clean - sum_of(present, "oxygen"))
-        if parameter == "do_sat":
-            return clean * self.values("do", times) / self.water.values("do", times)
-        name = {"conductivity": "spcond", "turbidity_ntu": "turbidity"}.get(parameter, parameter)
+        if parameter in _FOLLOWS:
+            leader = _FOLLOWS[parameter]
+            return clean * (self.values(leader, times) / self.water.values(leader, times))
+        name = "turbidity" if parameter == "turbidity_ntu" else parameter
         return clean + sum((s.adds.get(name, 0.0) * c for s, c in present), np.zeros_like(clean))
+
+    def _present(self, times: Floats) -> list[tuple[Substance, Floats]]:
+        """Each substance with its concentration; what passes twice at a time adds up."""
+        found: dict[str, Floats] = {}
+        for c in self.contaminations:
+            found[c.kind] = found.get(c.kind, np.zeros_like(times)) + c.concentration(times)
+        return [(SUBSTANCES[kind], concentration) for kind, concentration in found.items()]
+
+    def _potential_of_lost_chlorine(self, times: Floats) -> Floats:
+        """How far the redox potential falls (mV) with the free chlorine: by half at about 0.1 mg/L, logarithmic."""
+        if self.water.kind != "treated":
+            return np.zeros_like(times)
+        left, clean = self.values("cl2_free", times), self.water.values("cl2_free", times)
+        return np.asarray(_CHLORINE_MV * (1 - np.log1p(_CHLORINE_K * left) / np.log1p(_CHLORINE_K * clean)))
 
 
 def sum_of(present: list[tuple[Substance, Floats]], what: str) -> Floats:
     """Sum over substances of a coefficient times the concentration."""
-    return np.asarray(sum(getattr(s, what) * c for s, c in present))
+    return np.asarray(sum((getattr(s, what) * c for s, c in present), np.zeros(1)))
 
 
 def acidified(ph: Floats, acid: Floats, alkalinity: float) -> Floats:
     """PH after `acid` meq/L of strong acid (negative: base) went into water of this alkalinity in meq/L.
 
-    Bicarbonate and carbonic acid convert into each other; neither falls below a thousandth of the alkalinity.
+    Bicarbonate and carbonic acid convert into each other; neither falls below a thousandth of the alkalinity. Without
+    acid, PH stays to the last bit.
     """
     carbonic = alkalinity / 10 ** (ph - _PK1)
     least = 1e-3 * alkalinity
     left = np.maximum(alkalinity - acid, least)
     made = np.maximum(carbonic + acid, least)
-    return np.asarray(_PK1 + np.log10(left / made))
+    return np.asarray(np.where(acid == 0, ph, _PK1 + np.log10(left / made)))

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ewarn.contracts import Millis
-from simulators.scenario import LineFaultTable
+from simulators.tables import LineFaultTable
 
 _LATE_MS = 1200.0
 _BUSY = 6
+_READS = (3, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class LineFaults:
                 case "wrong_function":
                     pdu = bytes((pdu[0] ^ 7,)) + pdu[1:]
                 case "wrong_count":
-                    pdu = bytes((pdu[0], len(pdu) - 4)) + pdu[2:-2] if len(pdu) > 5 else pdu
+                    pdu = bytes((pdu[0], len(pdu) - 4)) + pdu[2:-2] if pdu[0] in _READS else pdu
                 case "exception":
                     pdu = bytes((pdu[0] | 0x80, int(fault.size) or _BUSY))
                 case _:
@@ -86,21 +87,21 @@ class LineFaults:
                 return []
             case "late_reply":
                 return [Piece(whole, pause + (fault.size or _LATE_MS) / 1000)]
-            case "crc":
+            case "crc" if whole:
                 at = self._random.randrange(len(whole))
                 return [
                     Piece(whole[:at] + bytes((whole[at] ^ 1 << self._random.randrange(8),)) + whole[at + 1 :], pause)
                 ]
-            case "truncate":
-                return [Piece(whole[: self._random.randrange(1, max(2, len(whole)))], pause)]
+            case "truncate" if len(whole) > 1:
+                return [Piece(whole[: self._random.randrange(1, len(whole))], pause)]
             case "noise_before":
                 return [Piece(self._random.choice((b"\x00", b"\xff", b"\xf8\x00")) + whole, pause)]
             case "extra_after":
                 return [Piece(whole + b"\x00", pause)]
             case "echo":
                 return [Piece(request + whole, pause)]
-            case "split":
-                middle = max(1, len(whole) // 2)
+            case "split" if len(whole) > 1:
+                middle = len(whole) // 2
                 return [Piece(whole[:middle], pause), Piece(whole[middle:], 0.02)]
             case _:
                 return pieces

@@ -6,6 +6,7 @@ on TCP/IP" V1.0b (MBAP). Shares nothing with the drivers.
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from typing import Literal
@@ -14,14 +15,17 @@ from ewarn.profiles import REGISTERS, NumberType, WordOrder
 
 READ_HOLDING, READ_INPUT, WRITE_ONE, WRITE_MANY = 3, 4, 6, 16
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
-_MOST = 125
+_MOST_READ, _MOST_WRITTEN = 125, 123
+_LONGEST = 256
+_EIGHT_BYTES = (1, 2, READ_HOLDING, READ_INPUT, 5, WRITE_ONE)
+_WITH_BYTES = (15, WRITE_MANY)
 _FORMATS = {"int16": ">h", "uint16": ">H", "int32": ">i", "uint32": ">I", "int64": ">q", "uint64": ">Q",
             "float32": ">f", "float64": ">d"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request: a read of `count` registers, or a write of `values`."""
+    """A request: a read of `count` registers, or a write of `values`; `raw` is the frame that it came in."""
 
     unit: int
     function: int
@@ -29,6 +33,7 @@ class Request:
     count: int = 0
     values: tuple[int, ...] = ()
     transaction: int = 0
+    raw: bytes = b""
 
 
 def crc(data: bytes) -> bytes:
@@ -49,17 +54,24 @@ def crc(data: bytes) -> bytes:
 
 
 def take_rtu(buffer: bytearray) -> Request | None:
-    """Take the first whole request out of the buffer; bytes of none are dropped, an unfinished end stays."""
-    while len(buffer) >= 8:
-        size = 8 if buffer[1] != WRITE_MANY else 9 + buffer[6]
-        if len(buffer) < size <= 256:
-            return None
-        frame = bytes(buffer[:size])
-        if len(frame) == size and crc(frame[:-2]) == frame[-2:]:
-            del buffer[:size]
-            return parse(frame[0], frame[1:-2])
-        del buffer[0]
+    """Take the first whole request of a known length out of the buffer, and what stands before it."""
+    for start in range(len(buffer) - 7):
+        function = buffer[start + 1]
+        size = 8 if function in _EIGHT_BYTES else 9 + buffer[start + 6] if function in _WITH_BYTES else _LONGEST + 1
+        request = whole_rtu(buffer[start : start + size]) if start + size <= len(buffer) else None
+        if request is not None:
+            del buffer[: start + size]
+            return request
+    del buffer[:-_LONGEST]
     return None
+
+
+def whole_rtu(data: bytes | bytearray) -> Request | None:
+    """The request that these bytes are, of whatever length; None where they are none."""
+    frame = bytes(data)
+    if not 4 <= len(frame) <= _LONGEST or crc(frame[:-2]) != frame[-2:]:
+        return None
+    return parse(frame[0], frame[1:-2], raw=frame)
 
 
 def take_mbap(buffer: bytearray) -> Request | None:
@@ -71,28 +83,28 @@ def take_mbap(buffer: bytearray) -> Request | None:
         raise ValueError("not MBAP")
     if len(buffer) < 6 + length:
         return None
-    pdu = bytes(buffer[7 : 6 + length])
+    raw = bytes(buffer[: 6 + length])
     del buffer[: 6 + length]
-    return parse(unit, pdu, transaction)
+    return parse(unit, raw[7:], transaction, raw)
 
 
-def parse(unit: int, pdu: bytes, transaction: int = 0) -> Request:
-    """A request from its PDU; one that is too short or unknown has count 0 and no values."""
-    function = pdu[0]
-    if len(pdu) < 5:
-        return Request(unit, function, 0, transaction=transaction)
-    address, number = struct.unpack_from(">HH", pdu, 1)
-    if function == WRITE_ONE:
-        return Request(unit, function, address, values=(number,), transaction=transaction)
-    if function == WRITE_MANY:
-        values = struct.unpack(f">{(len(pdu) - 6) // 2}H", pdu[6 : 6 + (len(pdu) - 6) // 2 * 2])
-        return Request(unit, function, address, values=values, transaction=transaction)
-    return Request(unit, function, address, number, transaction=transaction)
+def parse(unit: int, pdu: bytes, transaction: int = 0, raw: bytes = b"") -> Request:
+    """A request from its PDU; one that is malformed, or that this module does not know, has count 0 and no values."""
+    function, address, count = pdu[0], 0, 0
+    values: tuple[int, ...] = ()
+    if len(pdu) >= 5:
+        address, count = struct.unpack_from(">HH", pdu, 1)
+    if function == WRITE_ONE and len(pdu) == 5:
+        values = (count,)
+    elif function == WRITE_MANY and len(pdu) >= 6 and len(pdu) - 6 == pdu[5] == 2 * count <= 2 * _MOST_WRITTEN:
+        values = struct.unpack_from(f">{count}H", pdu, 6)
+    read = function in (READ_HOLDING, READ_INPUT) and len(pdu) == 5
+    return Request(unit, function, address, count if read else 0, values, transaction, raw)
 
 
 def valid_count(request: Request) -> bool:
     """Whether a read asks for a lawful number of registers."""
-    return 1 <= request.count <= _MOST
+    return 1 <= request.count <= _MOST_READ
 
 
 def read_pdu(function: int, registers: list[int]) -> bytes:
@@ -122,13 +134,29 @@ def frame(framing: Literal["rtu", "mbap"], unit: int, pdu: bytes, transaction: i
 def encode(value: float, kind: NumberType, order: WordOrder) -> list[int]:
     """A number as registers. Letters of the order name the bytes of the big-endian value, A the most significant.
 
+    An integer that does not fit is the nearest that does, as instruments do it; what is not a number is 0x8000 or
+    0xFFFF (signed, unsigned; wider ones alike).
+
     >>> [f"{r:04X}" for r in encode(17.625, "float32", "DCBA")]
     ['0000', '8D41']
     """
-    number = value if kind.startswith("float") else round(value)
+    number = value if kind.startswith("float") else _integer(value, kind)
     raw = struct.pack(_FORMATS[kind], number)
     words = [raw[i : i + 2] for i in range(0, 2 * REGISTERS[kind], 2)]
     if order in ("CDAB", "DCBA"):
         words.reverse()
     swap = order in ("BADC", "DCBA")
     return [int.from_bytes(word, "little" if swap else "big") for word in words]
+
+
+def bounds(kind: NumberType) -> tuple[int, int]:
+    """Least and greatest number of an integer type."""
+    bits = 16 * REGISTERS[kind]
+    return (0, 2**bits - 1) if kind.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _integer(value: float, kind: NumberType) -> int:
+    low, high = bounds(kind)
+    if math.isnan(value):
+        return high if low == 0 else low
+    return low if value <= low else high if value >= high else round(value)

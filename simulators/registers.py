@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
-from ewarn.profiles import Bind, Channel, Profile
+from ewarn.profiles import REGISTERS, Bind, Channel, Profile
 from simulators.modbus_codec import encode
 
 Value = Callable[[str], float | None]
@@ -17,12 +18,38 @@ _SENTINEL = 0.0
 _QUALITY_ERROR = 3
 
 
-def bank(profile: Profile, fitted: Sequence[str], value: Value) -> Bank:
-    """All registers of a device that has these channels."""
+def listed(profile: Profile, fitted: Sequence[str]) -> list[int]:
+    """The list of parameter codes as a self-describing device leaves the factory; empty for any other device."""
+    if profile.bind is None or profile.bind.mode != "slots":
+        return []
+    codes = [profile.channel(name).code or 0 for name in fitted]
+    return codes + [0] * (profile.bind.slots - len(codes))
+
+
+def place(profile: Profile, channel: Channel) -> frozenset[tuple[str, object]]:
+    """What no other fitted channel may share: column, parameter code, or registers."""
+    if profile.protocol == "ascii":
+        return frozenset({("column", channel.field)})
+    if profile.bind is not None and profile.bind.mode == "slots":
+        return frozenset({("code", channel.code)})
+    assert channel.address is not None
+    size = REGISTERS[channel.type] if profile.bind is None else profile.bind.size
+    return frozenset((channel.register, channel.address + i) for i in range(size))
+
+
+def bank(profile: Profile, fitted: Sequence[str], value: Value, codes: Sequence[int] = ()) -> Bank:
+    """All registers of a device that has these channels.
+
+    Args:
+        profile: of the device.
+        fitted: channels that it has.
+        value: what each shows, in the parameter's unit.
+        codes: list of parameter codes of a self-describing device; the factory's where empty.
+    """
     channels = [profile.channel(name) for name in fitted]
     bind = profile.bind
     if bind is not None and bind.mode == "slots":
-        return _slots(profile, bind, channels, value)
+        return _slots(profile, bind, channels, value, codes or listed(profile, fitted))
     registers: Bank = {}
     for channel in channels:
         if bind is not None:
@@ -65,20 +92,19 @@ def _put_block(registers: Bank, profile: Profile, bind: Bind, channel: Channel, 
     _put(registers, channel.register, profile.wire(channel.address), words)
 
 
-def _slots(profile: Profile, bind: Bind, channels: Sequence[Channel], value: Value) -> Bank:
+def _slots(profile: Profile, bind: Bind, channels: Sequence[Channel], value: Value, codes: Sequence[int]) -> Bank:
     registers: Bank = {}
-    codes, status, values = profile.wire(bind.codes), profile.wire(bind.status), profile.wire(bind.values)
-    _put(registers, "holding", codes, [0] * bind.slots)
-    _put(registers, "holding", status, [_not_set(bind)] * bind.slots)
+    known = {channel.code: channel for channel in channels}
+    not_set, not_available = [n for n in range(1, 9) if n not in bind.status_good][:2]
+    status, values = profile.wire(bind.status), profile.wire(bind.values)
+    _put(registers, "holding", profile.wire(bind.codes), codes)
+    _put(registers, "holding", status, [not_set] * bind.slots)
     _put(registers, "holding", values, [0] * 2 * bind.slots)
-    for slot, channel in enumerate(channels):
-        now = value(channel.id)
-        _put(registers, "holding", codes + slot, [channel.code or 0])
-        _put(registers, "holding", status + slot, [_not_set(bind) if now is None else bind.status_good[0]])
-        words = encode(_raw(channel, now), "float32", channel.word_order or profile.word_order)
-        _put(registers, "holding", values + 2 * slot, words)
+    for slot, code in enumerate(takewhile(bool, codes)):
+        channel = known.get(code)
+        now = value(channel.id) if channel is not None else None
+        _put(registers, "holding", status + slot, [not_available if now is None else bind.status_good[0]])
+        if channel is not None:
+            words = encode(_raw(channel, now), "float32", channel.word_order or profile.word_order)
+            _put(registers, "holding", values + 2 * slot, words)
     return registers
-
-
-def _not_set(bind: Bind) -> int:
-    return next(n for n in range(1, 9) if n not in bind.status_good)

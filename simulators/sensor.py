@@ -6,6 +6,7 @@ Gauss and Laguerre, so that it can be had at any instant without a history.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -31,7 +32,9 @@ _NOISE: dict[str, tuple[float, float]] = {
     "oil_fluor": (0.1, 0.02), "water_level": (0.001, 0), "flow": (2, 0.005), "pressure": (1, 0),
 }  # fmt: skip
 _DRY = {"spcond": 1.0, "conductivity": 1.0, "do_sat": 99.0, "do": 8.2, "turbidity": 0.5, "ph": 7.0, "orp": 200.0,
-        "uv254": 0.0, "ammonium_n": 0.0, "nitrate_n": 0.0}  # fmt: skip
+        "uv254": 0.0, "ammonium_n": 0.0, "nitrate_n": 0.0, "turbidity_ntu": 0.5, "tds": 0.6, "salinity": 0.0,
+        "chloride": 0.0, "cl2_free": 0.0, "cl2_total": 0.0, "clo2": 0.0, "toc": 0.0, "fdom": 0.0, "chl_a": 0.0,
+        "phycocyanin": 0.0, "oil_fluor": 0.0, "water_level": 0.0}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,19 @@ class Sensor:
 
     def shown(self, index: Ints) -> Floats:
         """What it shows after sample `index` (sample i is taken at i periods since 1970), rounded to its resolution."""
-        times: Floats = np.asarray(index * self.period, dtype=np.float64)
-        values = self._healthy(index, times)
-        for fault in self.faults:
-            during = (times >= fault.onset) & (times < fault.end)
-            if during.any():
-                values = np.where(during, self._faulty(fault, index, times, values), values)
+        values = self._with(self.faults, index)
         resolution = PARAMETERS[self.parameter].resolution
         return np.asarray(np.round(np.round(values / resolution) * resolution, 9))
+
+    def _with(self, faults: tuple[SensorFault, ...], index: Ints) -> Floats:
+        """What it would show with these faults alone, one laid over the other, before rounding."""
+        times: Floats = np.asarray(index * self.period, dtype=np.float64)
+        values = self._healthy(index, times)
+        for i, fault in enumerate(faults):
+            during = (times >= fault.onset) & (times < fault.end)
+            if during.any():
+                values = np.where(during, self._faulty(fault, faults[:i], index, values), values)
+        return values
 
     def _healthy(self, index: Ints, times: Floats) -> Floats:
         response = _RESPONSE.get(self.parameter, 2)
@@ -91,16 +99,16 @@ class Sensor:
         low = PARAMETERS[self.parameter].low
         return np.asarray(np.maximum(lagged + noise, low if low <= 0 else -np.inf))
 
-    def _faulty(self, fault: SensorFault, index: Ints, times: Floats, values: Floats) -> Floats:
+    def _faulty(self, fault: SensorFault, earlier: tuple[SensorFault, ...], index: Ints, values: Floats) -> Floats:
         match fault.kind:
             case "stuck":
-                last = np.floor(np.full(index.shape, fault.onset) / self.period).astype(np.int64) - 1
-                return self._healthy(last, np.asarray(last * self.period, dtype=np.float64))
+                last = math.ceil(fault.onset / self.period) - 1
+                return np.full_like(values, self._with(earlier, np.array([last]))[0])
             case "spike":
                 hit = uniform(key(self.seed, "spike", self.name), index) < _SPIKE_SHARE
                 return values + np.where(hit, fault.size, 0.0)
             case "drift":
-                return values + fault.size * (times - fault.onset) / (fault.end - fault.onset)
+                return values + fault.size * (index * self.period - fault.onset) / (fault.end - fault.onset)
             case "offset":
                 return values + fault.size
             case "noise":
@@ -109,4 +117,7 @@ class Sensor:
                 return np.zeros_like(values)
             case "out_of_water":
                 dry = _DRY.get(self.parameter)
-                return values if dry is None else np.full_like(values, dry) + 0.1 * (values - np.mean(values))
+                if dry is None:
+                    return values
+                noise = _NOISE.get(self.parameter, (0.0, 0.0))[0] * normal(key(self.seed, "dry", self.name), index)
+                return np.asarray(np.maximum(dry + noise, PARAMETERS[self.parameter].low))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -9,10 +10,13 @@ from typing import Any, Self
 from ewarn.contracts import Clock
 from ewarn.errors import ConfigError
 from simulators.ascii_server import AsciiServer
+from simulators.chance import key
 from simulators.faults import LineFaults
 from simulators.lines import Pty
 from simulators.modbus_server import Device, RtuServer, TcpServer
-from simulators.scenario import Scenario, SimulatedProbe
+from simulators.scenario import Scenario
+from simulators.scenario_checks import line_of
+from simulators.tables import SimulatedProbe
 from simulators.truth import Truth
 
 
@@ -27,6 +31,7 @@ class Simulation:
         endpoints: by probe: {"host", "port"} of a TCP one, {"device"} of a serial one.
         truth: what each probe shows at each instant.
         faults: what befell each probe's line so far.
+        start: of the scenario.
     """
 
     def __init__(self, scenario: Scenario, clock: Clock) -> None:
@@ -35,14 +40,16 @@ class Simulation:
         self.truth = Truth(self.scenario)
         self.endpoints: dict[str, dict[str, Any]] = {}
         self._clock = clock
-        self._start = self.scenario.start
+        self.start = self.scenario.start
         self._stack = AsyncExitStack()
         self._speakers: dict[str, Device | AsciiServer] = {}
         self.faults = {
             probe.id: LineFaults(
-                [f for f in scenario.line_faults if f.probe == probe.id], self._start, scenario.seed + i
+                [f for f in scenario.line_faults if f.probe == probe.id],
+                self.start,
+                int(key(scenario.seed, "line", probe.id)),
             )
-            for i, probe in enumerate(scenario.probes)
+            for probe in scenario.probes
         }
 
     @property
@@ -51,6 +58,15 @@ class Simulation:
         return {name: speaker.served for name, speaker in self._speakers.items()}
 
     async def __aenter__(self) -> Self:
+        """Serve. Raises ConfigError where a port or a link cannot be had; nothing stays open then."""
+        try:
+            await self._serve()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _serve(self) -> None:
         lines: dict[str, list[SimulatedProbe]] = {}
         for probe in self.scenario.probes:
             if probe.transport == "tcp":
@@ -58,10 +74,9 @@ class Simulation:
             elif probe.transport == "ascii":
                 self._serve_ascii(probe)
             else:
-                lines.setdefault(probe.line or f"/{probe.id}", []).append(probe)
+                lines.setdefault(line_of(probe), []).append(probe)
         for probes in lines.values():
             self._serve_rtu(probes)
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -75,27 +90,35 @@ class Simulation:
 
     async def _serve_tcp(self, probe: SimulatedProbe) -> None:
         server = TcpServer(self._device(probe), probe.port)
-        self.endpoints[probe.id] = {"host": "127.0.0.1", "port": await server.start()}
+        try:
+            port = await server.start()
+        except OSError as error:
+            raise self._refusal(probe, "port", error, "stop what uses it, or give 0 for any free one") from error
         self._stack.push_async_callback(server.close)
+        self.endpoints[probe.id] = {"host": "127.0.0.1", "port": port}
 
     def _serve_ascii(self, probe: SimulatedProbe) -> None:
-        server = AsciiServer(probe, self.truth, self._clock, self.faults[probe.id], Pty(probe.link))
+        server = AsciiServer(probe, self.truth, self._clock, self.faults[probe.id], self._pty([probe]))
         self._speakers[probe.id] = server
         self.endpoints[probe.id] = {"device": server.pty.device}
         server.start()
         self._stack.push_async_callback(server.close)
 
     def _serve_rtu(self, probes: list[SimulatedProbe]) -> None:
-        devices = {probe.unit: self._device(probe) for probe in probes}
-        if len(devices) < len(probes):
-            raise ConfigError(
-                self.scenario.file,
-                "probes",
-                f"two probes of line {probes[0].line!r} have the same unit",
-                "give each its own",
-            )
-        server = RtuServer(devices, Pty(next((p.link for p in probes if p.link), "")))
+        server = RtuServer({probe.unit: self._device(probe) for probe in probes}, self._pty(probes))
         for probe in probes:
             self.endpoints[probe.id] = {"device": server.pty.device}
         server.start()
         self._stack.push_async_callback(server.close)
+
+    def _pty(self, probes: list[SimulatedProbe]) -> Pty:
+        named = next((p for p in probes if p.link), probes[0])
+        try:
+            return Pty(named.link)
+        except OSError as error:
+            raise self._refusal(named, "link", error, "name a path in a folder where a link can be made") from error
+
+    def _refusal(self, probe: SimulatedProbe, name: str, error: OSError, remedy: str) -> ConfigError:
+        where = f"probes[{self.scenario.probes.index(probe)}].{name}"
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return ConfigError(self.scenario.file, where, f"{getattr(probe, name)!r}: {reason}", remedy)

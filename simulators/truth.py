@@ -9,14 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from ewarn.contracts import Millis
-from ewarn.profiles import Channel
+from ewarn.profiles import Channel, Profile
 from simulators.chance import Floats, Ints
 from simulators.contamination import Contamination, Scene
-from simulators.scenario import Scenario, SimulatedProbe
+from simulators.modbus_codec import bounds
+from simulators.scenario import Scenario
 from simulators.sensor import Sensor, SensorFault
+from simulators.tables import SimulatedProbe
 from simulators.water import Water
 
-_SAME = 1e-6
+_SAME = 1e-9
 
 
 class Truth:
@@ -51,6 +53,10 @@ class Truth:
             return None
         return float(self._shown(probe, channel, self._index(probe, np.array([time])))[0])
 
+    def sample(self, probe: str, time: Millis) -> int:
+        """Number of the newest sample of a probe at this time."""
+        return int(self._index(probe, np.array([time]))[0])
+
     def history(
         self, probe: str, channel: str, start: Millis, end: Millis, step: Millis
     ) -> tuple[list[Millis], list[float]]:
@@ -59,7 +65,10 @@ class Truth:
         return times.tolist(), self._shown(probe, channel, self._index(probe, times)).tolist()
 
     def matches(self, probe: str, channel: str, time: Millis, value: float, tolerance: Millis) -> bool:
-        """Whether the channel showed this value at some instant within the tolerance."""
+        """Whether the channel showed this value at some instant within the tolerance, but for the last bits.
+
+        Raises KeyError for a channel that is not fitted.
+        """
         first, last = self._index(probe, np.array([time - tolerance, time + tolerance]))
         shown = self._shown(probe, channel, np.arange(first, last + 1))
         return bool(np.any(np.abs(shown - value) <= _SAME * np.maximum(1.0, np.abs(shown))))
@@ -68,7 +77,8 @@ class Truth:
         return np.asarray(np.floor(times / (1000 * self._probes[probe].sample_period)), dtype=np.int64)
 
     def _shown(self, probe: str, channel: str, index: Ints) -> Floats:
-        return as_carried(self._probes[probe].device.channel(channel), self._sensors[probe, channel].shown(index))
+        device = self._probes[probe].device
+        return as_carried(device, device.channel(channel), self._sensors[probe, channel].shown(index))
 
     def _sensor(self, probe: SimulatedProbe, channel: Channel) -> Sensor:
         faults = tuple(
@@ -86,13 +96,14 @@ class Truth:
         )
 
 
-def as_carried(channel: Channel, values: Floats) -> Floats:
+def as_carried(device: Profile, channel: Channel, values: Floats) -> Floats:
     """Values after they went through the channel's number format and back."""
     raw = (values - channel.offset) / channel.scale
     if channel.decimals is not None:
         raw = np.round(raw, channel.decimals)
-    elif channel.type == "float32":
-        raw = raw.astype(np.float32).astype(np.float64)
-    elif channel.type != "float64":
-        raw = np.round(raw)
+    if device.protocol == "modbus":
+        if channel.type == "float32":
+            raw = raw.astype(np.float32).astype(np.float64)
+        elif channel.type != "float64":
+            raw = np.clip(np.round(raw), *bounds(channel.type))
     return np.asarray(raw * channel.scale + channel.offset)

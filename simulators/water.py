@@ -89,7 +89,10 @@ class Water:
         Returns:
             Values in the parameter's unit, of the shape of `times`.
         """
-        return np.asarray(self._parameters[parameter](np.asarray(times, dtype=np.float64)), dtype=np.float64)
+        instants = np.asarray(times, dtype=np.float64)
+        # Always as an array: numpy's arithmetic of single numbers differs from it in the last bits.
+        found = self._parameters[parameter](instants.reshape(-1))
+        return np.asarray(found, dtype=np.float64).reshape(instants.shape)
 
     def storm(self, t: Floats) -> Floats:
         """Storm water in the river, 0 to about 1: rises in hours, recedes in a day."""
