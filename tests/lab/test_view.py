@@ -1,5 +1,7 @@
 """The live view: what matters most stands where a small terminal still shows it."""
 
+import io
+
 import pytest
 from rich.console import Console
 
@@ -18,10 +20,9 @@ READINGS = {
 
 
 def lines(snapshot, width=100):
-    console = Console(width=width, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    with console.file:
-        console.print(draw(snapshot))
-        return console.export_text().splitlines()
+    console = Console(width=width, color_system=None, record=True, file=io.StringIO())
+    console.print(draw(snapshot))
+    return console.export_text().splitlines()
 
 
 def snapshot(**more):
