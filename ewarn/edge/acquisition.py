@@ -1,16 +1,17 @@
 """Reading the probes: one supervised task a line, so that no line waits for another.
 
-Probes of one line are read in turn, each at its own steady cadence. A probe that fails three times in a row is left
-alone for a while, so that it costs its neighbours little; a line that is lost is closed and opened again with a pause
-that grows to ten seconds. Whatever happens, every cycle gives one reading a channel: with a value, or missing with the
-reason. Pauses and limits are of the machine's time; cadence and stamps are of the station's clock.
+Probes of one line are read in turn, each at its own steady cadence. A probe that fails three times in a row, or says
+that it will fail for ever, is asked every 20 s only, so that it costs its neighbours little; a line that is lost is
+closed and opened again with a pause that grows to ten seconds. Both happen out of turn where the cadence is slower.
+Whatever happens, every cycle gives one reading a channel: with a value, or missing with the reason. Pauses and limits
+are of the machine's time; cadence and stamps are of the station's clock.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,9 @@ FAILURES_TO_REST = 3
 REST_S = 20.0
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 10.0
 _PATIENCE = 30.0
+_CLOSE_S = 2.0
+_SHARE = 9.0
+_AHEAD_MS: Millis = 60_000
 _REASONS: dict[type[Exception], str] = {
     LineLost: "line_lost", NoReply: "no_reply", WrongReply: "wrong_reply", ProbeBusy: "busy",
     ProbeRefused: "refused", ProfileMismatch: "profile_mismatch",
@@ -72,16 +76,46 @@ class ProbeState:
 
 @dataclass(slots=True)
 class _Turn:
-    """When a probe is read next, in seconds of the station's clock, and until when it rests, in real ones."""
+    """One probe's place on its line.
+
+    Attributes:
+        bound: the probe.
+        due: when a cycle ends and it has to be heard, in seconds of the station's clock.
+        again: while it fails, when it is asked out of turn, in seconds of the machine's.
+        rests: whether it is not asked before.
+        since, asked: when it began to fail and was asked last, in seconds of the machine's clock.
+    """
 
     bound: BoundProbe
     due: float
-    rests_until: float = 0.0
+    again: float = math.inf
+    rests: bool = False
+    since: float = 0.0
+    asked: float = -math.inf
     state: ProbeState = field(default_factory=ProbeState)
 
     @property
     def spec(self) -> ProbeSpec:
         return self.bound.spec
+
+
+@dataclass(slots=True)
+class _Wire:
+    """A line and the probes on it.
+
+    Attributes:
+        turns: one a probe.
+        line: once it is made.
+        backoff: seconds of the last pause after it was lost, 0 while it is well.
+        lost_until: when it is opened again, in seconds of the machine's clock.
+        heard: when a probe answered last, in the same.
+    """
+
+    turns: list[_Turn]
+    line: Line | None = None
+    backoff: float = 0.0
+    lost_until: float = 0.0
+    heard: float = -math.inf
 
 
 class Acquisition:
@@ -95,90 +129,145 @@ class Acquisition:
 
     def __init__(self, probes: Sequence[BoundProbe], clock: Clock, on_batch: OnBatch) -> None:
         self._clock, self._on_batch = clock, on_batch
-        self._lines: dict[str, list[_Turn]] = {}
+        self._wires: dict[str, _Wire] = {}
         now = clock.monotonic()
         for bound in probes:
-            self._lines.setdefault(bound.spec.line.id, []).append(_Turn(bound, now))
+            self._wires.setdefault(bound.spec.line.id, _Wire([])).turns.append(_Turn(bound, now))
 
     @property
     def states(self) -> dict[str, ProbeState]:
         """How each probe fares, by id."""
-        return {turn.spec.id: turn.state for turns in self._lines.values() for turn in turns}
+        return {turn.spec.id: turn.state for wire in self._wires.values() for turn in wire.turns}
 
     async def run(self) -> None:
         """Read until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for turns in self._lines.values():
-                group.create_task(self._serve(turns))
+            for wire in self._wires.values():
+                group.create_task(self._serve(wire))
 
-    async def _serve(self, turns: list[_Turn]) -> None:
-        line = turns[0].bound.driver.make_line()
-        backoff = BACKOFF_FIRST_S
+    async def _serve(self, wire: _Wire) -> None:
         try:
-            while True:
-                turn = min(turns, key=lambda t: t.due)
-                await self._clock.sleep(turn.due - self._clock.monotonic())
-                lost = await self._take(turn, line)
-                self._schedule(turn)
-                if lost:
-                    await line.close()
-                    await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
-                    backoff = min(2 * backoff, BACKOFF_MOST_S)
+            while not _cancelled():  # a driver may swallow the cancellation
+                turn = min(wire.turns, key=lambda t: t.due)
+                # Who was asked longest ago comes first: one that breaks the line must not be always the first on it.
+                early = min(wire.turns, key=lambda t: (t.again, t.asked))
+                if await self._sleep(turn, early):
+                    await self._take(turn, wire)
+                    self._schedule(turn)
                 else:
-                    backoff = BACKOFF_FIRST_S
+                    await self._try_again(early, wire)
         finally:
-            await line.close()
+            await _close(wire)
+
+    async def _sleep(self, turn: _Turn, early: _Turn) -> bool:
+        """Wait until `turn` is due; False where the time to ask `early` again comes before."""
+        wait = turn.due - self._clock.monotonic()
+        if wait <= 0:
+            await asyncio.sleep(0)
+            return True
+        try:
+            async with asyncio.timeout_at(None if early.again == math.inf else early.again):
+                await self._clock.sleep(wait)
+        except TimeoutError:
+            return False
+        return True
 
     def _schedule(self, turn: _Turn) -> None:
         """A steady cadence without drift; what was missed is not made up for."""
         late = self._clock.monotonic() - turn.due
         turn.due += turn.spec.every * (1 + max(0, late // turn.spec.every))
 
-    async def _take(self, turn: _Turn, line: Line) -> bool:
-        """Read one probe once and hand the batch on. Returns whether the line is lost."""
-        loop = asyncio.get_running_loop()
-        if loop.time() < turn.rests_until:
-            await self._hand_on(turn, self._missing(turn, turn.state.reason))
-            return False
+    async def _take(self, turn: _Turn, wire: _Wire) -> None:
+        """A cycle: read the probe if that may help, and hand on what there is."""
+        now = _now()
+        if now < wire.lost_until:
+            if not turn.state.reason:
+                self._failed(turn, "line_lost", "its line is lost")
+            turn.again = max(turn.again, wire.lost_until) if turn.rests else wire.lost_until
+            readings = None
+        elif turn.rests and now < turn.again:
+            readings = None
+        else:
+            readings = await self._ask(turn, wire)
+        await self._hand_on(turn, self._missing(turn) if readings is None else readings)
+
+    async def _try_again(self, turn: _Turn, wire: _Wire) -> None:
+        """Between two cycles: only what is there is handed on."""
+        if _now() < wire.lost_until:
+            turn.again = wire.lost_until
+            return
+        readings = await self._ask(turn, wire)
+        if readings is not None:
+            await self._hand_on(turn, readings)
+
+    async def _ask(self, turn: _Turn, wire: _Wire) -> list[Reading] | None:
+        """Read a probe once; None where that gives nothing."""
+        began = turn.asked = _now()
         try:
-            readings = await self._read(turn, line)
+            readings = await self._read(turn, wire)
         except (TransientError, PermanentError) as error:
             self._failed(turn, _reason(error), str(error))
-            await self._hand_on(turn, self._missing(turn, turn.state.reason))
-            if isinstance(error, PermanentError) or turn.state.failures >= FAILURES_TO_REST:
-                turn.rests_until = loop.time() + (0 if isinstance(error, LineLost) else REST_S)
-            return isinstance(error, LineLost)
+            await self._pause(turn, wire, began, error)
+            return None
         except Exception as error:
             if turn.state.reason != "driver_error":
                 log.exception("probe %s: its driver failed", turn.spec.id)
             self._failed(turn, "driver_error", repr(error))
-            await self._hand_on(turn, self._missing(turn, "driver_error"))
-            with contextlib.suppress(Exception):
-                await line.close()
-            if turn.state.failures >= FAILURES_TO_REST:
-                turn.rests_until = loop.time() + REST_S
-            return False
+            await _close(wire)
+            await self._pause(turn, wire, began, error)
+            return None
+        wire.backoff, wire.lost_until, wire.heard = 0.0, 0.0, _now()
+        turn.again, turn.rests = math.inf, False
         self._succeeded(turn, readings)
-        await self._hand_on(turn, readings)
-        return False
+        return readings
 
-    async def _read(self, turn: _Turn, line: Line) -> list[Reading]:
+    async def _pause(self, turn: _Turn, wire: _Wire, began: float, error: Exception) -> None:
+        """Say when a probe that failed is asked again, and when its line is opened."""
+        now = _now()
+        often = turn.state.failures >= FAILURES_TO_REST
+        if isinstance(error, LineLost):
+            await _close(wire)
+            wire.backoff = min(2 * wire.backoff or BACKOFF_FIRST_S, BACKOFF_MOST_S)
+            wire.lost_until = now + wire.backoff * random.uniform(0.5, 1.0)
+            # Others are heard on this line: it is this probe that breaks it.
+            turn.rests = often and wire.heard > turn.since
+            turn.again = now + REST_S if turn.rests else wire.lost_until
+            return
+        wire.backoff = wire.lost_until = 0.0
+        turn.rests = often or isinstance(error, PermanentError)
+        # With neighbours, one that takes long to fail takes at most a tenth of the line.
+        shared = len(wire.turns) > 1
+        turn.again = now + max(REST_S, _SHARE * (now - began) if shared and turn.rests else 0.0)
+
+    async def _read(self, turn: _Turn, wire: _Wire) -> list[Reading]:
+        limit = _PATIENCE * turn.spec.timeout
         try:
-            async with asyncio.timeout(_PATIENCE * turn.spec.timeout):
-                await line.open()
-                return list(await turn.bound.driver.read(line))
+            async with asyncio.timeout(limit) as patience:
+                if wire.line is None:
+                    wire.line = turn.bound.driver.make_line()
+                await wire.line.open()
+                return _checked(turn.spec, list(await turn.bound.driver.read(wire.line)), self._clock.now())
         except TimeoutError as error:
-            raise NoReply(f"the driver did not come back within {_PATIENCE * turn.spec.timeout:g} s") from error
+            if not patience.expired():
+                raise NoReply(str(error) or "time-out") from error
+            await _close(wire)
+            raise NoReply(f"the driver did not come back within {limit:g} s") from error
+        except asyncio.CancelledError as error:
+            if _cancelled():
+                raise
+            raise RuntimeError("the driver was cancelled within itself") from error
 
     async def _hand_on(self, turn: _Turn, readings: list[Reading]) -> None:
         await self._on_batch(Batch(turn.spec.id, self._clock.now(), readings))
 
-    def _missing(self, turn: _Turn, reason: str) -> list[Reading]:
+    def _missing(self, turn: _Turn) -> list[Reading]:
         now = self._clock.now()
-        return [Reading(channel, now, None, Quality.MISSING, reason) for channel in turn.spec.channels]
+        return [Reading(channel, now, None, Quality.MISSING, turn.state.reason) for channel in turn.spec.channels]
 
     def _failed(self, turn: _Turn, reason: str, detail: str) -> None:
         state = turn.state
+        if not state.failures:
+            turn.since = _now()
         if state.reason != reason:
             log.warning("probe %s: %s", turn.spec.id, detail)
         state.failures, state.reason, state.detail = state.failures + 1, reason, detail
@@ -190,6 +279,40 @@ class Acquisition:
         if any(r.value is not None for r in readings):
             state.last_good = self._clock.now()
         state.failures, state.reason, state.detail = 0, "", ""
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _cancelled() -> bool:
+    """Whether it is us who shall end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _close(wire: _Wire) -> None:
+    """Close a line, whatever its driver does meanwhile."""
+    if wire.line is None:
+        return
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            await wire.line.close()
+    except Exception:  # a driver may raise anything
+        log.exception("a line does not close; another is made")
+        wire.line = None
+
+
+def _checked(spec: ProbeSpec, readings: list[Reading], now: Millis) -> list[Reading]:
+    """The same readings. Raises ValueError where they are not one a channel, each a number or missing, of the past."""
+    if sorted(r.channel for r in readings) != sorted(spec.channels):
+        raise ValueError(f"the driver gave {[r.channel for r in readings]}, not one reading of each channel")
+    for r in readings:
+        if (r.value is None) is not (r.quality is Quality.MISSING) or not math.isfinite(r.value or 0.0):
+            raise ValueError(f"{r.channel}: {r.value} with flag {r.quality!r}")
+        if not 0 <= r.time <= now + _AHEAD_MS:
+            raise ValueError(f"{r.channel}: its time is {r.time}, now is {now}")
+    return readings
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,6 @@
 """The station's daemon: live acquisition through the pipeline into the journal, and from its outbox to the centrals.
 
-Detection waits for nothing but its data: commits go to a thread of their own, the network has the outbox between. What
-the disk does not take is kept in memory, bounded, and tried again with the next step; health says so meanwhile.
+Detection waits for nothing but its data: a recorder commits on a thread of its own, the network has the outbox between.
 """
 
 from __future__ import annotations
@@ -15,14 +14,17 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from ewarn.config import Station
 from ewarn.contracts import Alert, Clock, Detector, Millis, Reading, Verdict
+from ewarn.core.alarms import AlarmRecord
 from ewarn.core.pipeline import Pipeline, Step
 from ewarn.edge.acquisition import Acquisition, Batch
 from ewarn.edge.health import health_document, time_quality
-from ewarn.edge.journal import Journal
+from ewarn.edge.journal import Journal, JournalCounts
+from ewarn.edge.recorder import Recorder
 from ewarn.edge.uplink import Uplink
 from ewarn.mqtt import Link
 from ewarn.registry import BoundProbe
@@ -31,10 +33,15 @@ log = logging.getLogger(__name__)
 
 MakeDetectors = Callable[[], Mapping[str, Detector]]
 FILE = "station.sqlite"
-_UNSAVED_STEPS = 20_000
 _HEALTH_S = 30.0
-_DRAIN_S = 8.0
+_END_S = 4.0
+"""Seconds at most for what is still to be written and sent at the end; saying offline takes two more."""
+_CANCEL_S = 2.0
+_STUCK_S = 2.0
+"""Seconds without any confirmation after which the end is not waited for any more."""
 _PRUNE_S = 600.0
+_CATCH_UP = 20
+_TRUSTED = ("ntp", "simulated")
 
 
 class Edge:
@@ -53,12 +60,12 @@ class Edge:
         self.station, self._clock, self._make_detectors = station, clock, make_detectors
         self._acquisition = Acquisition(probes, clock, self._accept)
         self._pipeline = Pipeline(station, make_detectors())
-        self._turn = asyncio.Lock()
-        self._unsaved: deque[tuple[Millis, Sequence[Reading], Step]] = deque(maxlen=_UNSAVED_STEPS)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._disk = ""
+        self._meanwhile: deque[tuple[Millis, Sequence[Reading]]] = deque()
         self._halt = threading.Event()
+        self._last = 0
+        self._counts = JournalCounts(0, 0, 0, 0, 0)
         self.journal: Journal | None = None
+        self.recorder: Recorder | None = None
         self.uplink: Uplink | None = None
         self.readings: dict[str, Reading] = {}
         self.verdict: Verdict | None = None
@@ -70,51 +77,83 @@ class Edge:
         return self._pipeline.warming
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run until `stop`; then hand on what can be handed on within some seconds, and say offline."""
-        boot = secrets.token_hex(4)
-        path = self.station.data / FILE
-        self.journal = journal = await self._in_writer(
-            lambda: Journal.open(path, boot=boot, now=self._clock.now(), centrals=self.station.centrals)
-        )
+        """Run until `stop`; then hand on what can be handed on within some seconds, and say offline.
+
+        Raises:
+            StoreUnavailable: the journal can neither be opened nor be begun anew.
+        """
+        writer = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        try:
+            loop, boot, now = asyncio.get_running_loop(), secrets.token_hex(4), self._clock.now()
+            journal, alarms = await loop.run_in_executor(writer, self._open, self.station.data / FILE, boot, now)
+            with journal:
+                try:
+                    await self._run_with(journal, alarms, writer, stop)
+                finally:
+                    self._halt.set()
+                    writer.shutdown()
+        finally:
+            writer.shutdown()
+
+    def _open(self, path: Path, boot: str, now: Millis) -> tuple[Journal, dict[str, AlarmRecord]]:
+        journal = Journal.open(path, boot=boot, now=now, centrals=self.station.centrals)
         if journal.quarantined:
             log.error("%s was damaged and is set aside as %s; a new one is begun", path, journal.quarantined)
-        self._pipeline = Pipeline(self.station, self._make_detectors(), await self._in_writer(journal.alarms))
+        if time_quality(self._clock) in _TRUSTED:
+            self._look_ahead(journal, now)
+        self._last = journal.last_id()
+        return journal, journal.alarms()
+
+    def _look_ahead(self, journal: Journal, now: Millis) -> None:
+        """Were they kept, readings of a clock that was ahead would make repeats of all that come."""
+        try:
+            if channels := journal.forget_future(now):
+                log.warning("%d channels have readings of later than now: a clock was wrong", channels)
+        except sqlite3.Error as error:
+            log.error("the disk does not take it: %s", error)  # noqa: TRY400
+
+    async def _run_with(
+        self, journal: Journal, alarms: Mapping[str, AlarmRecord], writer: ThreadPoolExecutor, stop: asyncio.Event
+    ) -> None:
+        self._pipeline = Pipeline(self.station, self._make_detectors(), alarms)
         self._pipeline.begin_warming()
         assert self.station.broker is not None
         link = Link(self.station.broker, self.station.id)
-        self.uplink = uplink = Uplink(self.station, journal, link, self._clock, tq=lambda: time_quality(self._clock))
-        try:
-            await self._serve(stop, uplink)
-        finally:
-            self._halt.set()
-            self._writer.shutdown()
-            journal.close()
+        uplink = Uplink(self.station, journal, link, self._clock, tq=lambda: time_quality(self._clock))
+        self.journal, self.uplink = journal, uplink
+        self.recorder = Recorder(journal, writer, uplink.wake)
+        await self._serve(stop, journal, self.recorder, uplink)
 
-    async def _serve(self, stop: asyncio.Event, uplink: Uplink) -> None:
+    async def _serve(self, stop: asyncio.Event, journal: Journal, recorder: Recorder, uplink: Uplink) -> None:
         """Run every part; one that fails for good ends the daemon, so that its supervisor starts it anew."""
         sending = asyncio.create_task(uplink.run())
-        parts = [
-            asyncio.create_task(work)
-            for work in (self._acquisition.run(), self._warm(), self._tick(), self._report(uplink), self._prune())
-        ]
+        work = (
+            self._acquisition.run(), recorder.run(), self._warm(journal), self._tick(),
+            self._report(journal, uplink), self._prune(journal),
+        )  # fmt: skip
+        parts = [asyncio.create_task(part) for part in work]
         stopped = asyncio.create_task(stop.wait())
         try:
             await self._until(stopped, [*parts, sending])
         finally:
             self._halt.set()
             await _cancel([*parts, stopped])
-            await self._save()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN_S):
-                    await self._drain(uplink)
+            with contextlib.suppress(TimeoutError, sqlite3.Error):
+                async with asyncio.timeout(_END_S):
+                    await recorder.save()
+                    await self._drain(journal, uplink)
+            if recorder.unsaved:
+                log.error("%d steps could not be written and are lost", recorder.unsaved)
             await _cancel([sending])
 
-    async def _drain(self, uplink: Uplink) -> None:
-        """Return when the centrals have everything, or cannot be reached."""
-        assert self.journal is not None
-        while uplink.status.connected:
-            counts = await self._in_writer(self.journal.counts)
-            if counts.outbox_rows <= counts.parked:
+    async def _drain(self, journal: Journal, uplink: Uplink) -> None:
+        """Return when the centrals have everything, or none of them answers."""
+        loop = asyncio.get_running_loop()
+        confirmed, moved = dict(uplink.status.confirmed), loop.time()
+        while uplink.status.connected and await asyncio.to_thread(journal.unsent):
+            if uplink.status.confirmed != confirmed:
+                confirmed, moved = dict(uplink.status.confirmed), loop.time()
+            if loop.time() - moved > _STUCK_S:
                 return
             await asyncio.sleep(0.05)
 
@@ -127,114 +166,107 @@ class Edge:
                 running.discard(task)
 
     async def _accept(self, batch: Batch) -> None:
-        async with self._turn:
-            step = self._pipeline.accept(self._clock.now(), batch.readings)
-            await self._conclude(batch.readings, step)
+        now = self._clock.now()
+        if self.warming:
+            self._meanwhile.append((now, batch.readings))
+        self._conclude(now, batch.readings, self._pipeline.accept(now, batch.readings))
 
     async def _tick(self) -> None:
         while True:
             await self._clock.sleep(max(1.0, self.station.detection.step / 12))
-            async with self._turn:
-                step = self._pipeline.tick(self._clock.now())
-                if step.verdicts or step.alerts:
-                    await self._conclude((), step)
+            now = self._clock.now()
+            step = self._pipeline.tick(now)
+            if step.verdicts or step.alerts:
+                self._conclude(now, (), step)
 
     async def acknowledge(self, alarm: str, by: str) -> None:
-        """A person has seen an alarm. Raises KeyError where there is no such alarm."""
-        async with self._turn:
-            await self._conclude((), self._pipeline.acknowledge(self._clock.now(), alarm, by))
+        """A person has seen an alarm; returns when that is written down.
 
-    async def _conclude(self, inputs: Sequence[Reading], step: Step) -> None:
-        """Commit a step, remember it for views, wake the uplink."""
+        Raises:
+            KeyError: there is no such alarm.
+        """
+        now = self._clock.now()
+        self._conclude(now, (), self._pipeline.acknowledge(now, alarm, by))
+        if self.recorder is not None:
+            await self.recorder.save()
+
+    def _conclude(self, now: Millis, inputs: Sequence[Reading], step: Step) -> None:
+        """Have a step committed, remember it for views, say where its alarms are."""
         for reading in step.readings:
             self.readings[reading.channel] = reading
         for verdict in step.verdicts:
             self.verdict = verdict
+        if self.recorder is not None:
+            self.recorder.take(now, inputs, step)
         for alert in step.alerts:
             self.alerts[alert.alarm] = alert
             log.warning("alarm %s: %s after %s", alert.alarm, alert.state, alert.previous)
-        self._unsaved.append((self._clock.now(), inputs, step))
-        await self._save()
-        if self.uplink is not None:
-            self.uplink.wake()
-            for alert in step.alerts:
+            if self.uplink is not None:
                 self.uplink.publish_alarm(alert)
 
-    async def _save(self) -> None:
-        try:
-            await self._in_writer(self._write_out)
-        except sqlite3.Error as error:
-            if not self._disk:
-                log.error("the disk does not take it: %s; it is kept and tried again", error)  # noqa: TRY400
-            self._disk = str(error)
-            return
-        if self._disk:
-            log.info("the disk takes it again")
-            self._disk = ""
-
-    def _write_out(self) -> None:
-        """Commit what waits, oldest first, in the writer's thread: a cancelled caller leaves nothing half done."""
-        assert self.journal is not None
-        while self._unsaved:
-            now, inputs, step = head = self._unsaved[0]
-            self.journal.commit(now, inputs, step)
-            if self._unsaved[0] is head:
-                self._unsaved.popleft()
-
-    async def _warm(self) -> None:
+    async def _warm(self, journal: Journal) -> None:
         """Rebuild detection from the journal beside live acquisition, then let it take over."""
-        assert self.journal is not None
-        since = self._clock.now() - round(self.station.history * 1000)
+        now = self._clock.now()
         shadow = Pipeline(self.station, self._make_detectors(), muted=True)
-        last = await asyncio.to_thread(self._replay, shadow, since, 0)
-        async with self._turn:
-            # What came while the thread replayed is little; nothing more comes while we hold the turn.
-            self._replay(shadow, since, last)
-            self._pipeline.adopt(shadow)
+        try:
+            await asyncio.to_thread(self._replay, journal, shadow, now)
+        except sqlite3.Error as error:
+            log.error("the journal cannot be read: %s; detection goes on with what it gave", error)  # noqa: TRY400
+        while self._meanwhile:
+            for _ in range(min(_CATCH_UP, len(self._meanwhile))):
+                shadow.accept(*self._meanwhile.popleft())
+            await asyncio.sleep(0)
+        self._pipeline.adopt(shadow)
 
-    def _replay(self, shadow: Pipeline, since: Millis, last: int) -> int:
-        assert self.journal is not None
-        for rows in self.journal.history(since, after=last):
+    def _replay(self, journal: Journal, shadow: Pipeline, now: Millis) -> None:
+        """What was there before this run. What claims to be of later comes from a clock that was wrong."""
+        for rows in journal.history(now - round(self.station.history * 1000), until=now, last=self._last):
             for row in rows:
                 if self._halt.is_set():
-                    return last
+                    return
                 shadow.accept(row.time, row.readings)
-                last = row.id
-        return last
 
-    async def _report(self, uplink: Uplink) -> None:
+    async def _report(self, journal: Journal, uplink: Uplink) -> None:
         while True:
-            uplink.publish_health(await self._in_writer(self.health))
+            with contextlib.suppress(sqlite3.Error):  # the recorder says it, if it lasts
+                self._counts = await asyncio.to_thread(journal.counts)
+            uplink.publish_health(self.health())
             await asyncio.sleep(_HEALTH_S)
 
-    async def _prune(self) -> None:
-        journal = self.journal
-        assert journal is not None
+    async def _prune(self, journal: Journal) -> None:
         while True:
-            more = await self._in_writer(lambda: journal.prune(self._clock.now()))
+            more = 0
+            with contextlib.suppress(sqlite3.Error):  # there is time
+                more = await asyncio.to_thread(journal.prune, self._clock.now())
             await asyncio.sleep(1 if more else _PRUNE_S)
 
     def health(self) -> dict[str, Any]:
-        """The `health` document as it is now."""
+        """The `health` document as it is now; counts as they were last known."""
         assert self.journal is not None
+        assert self.recorder is not None
         assert self.station.broker is not None
         quarantined = self.journal.quarantined
         return health_document(
-            counts=self.journal.counts(),
+            counts=self._counts,
             probes=self._acquisition.states,
             detectors=self._pipeline.faults,
             warming=self.warming,
-            disk=self._disk,
+            disk=self.recorder.problem,
+            unsaved=self.recorder.unsaved,
+            dropped=self.recorder.dropped,
             quarantined=quarantined.name if quarantined else "",
             link=self.uplink.problem if self.uplink else "",
             insecure=self.station.broker.insecure,
         )
 
-    async def _in_writer(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
-
 
 async def _cancel(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel them and wait for their end; one that does not end, as a driver may hang, is left behind."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    done, left = await asyncio.wait(tasks, timeout=_CANCEL_S)
+    for task in done:
+        if not task.cancelled() and task.exception():
+            log.error("a part failed", exc_info=task.exception())
+    if left:
+        log.error("%d parts do not end and are left behind", len(left))

@@ -51,6 +51,8 @@ def health_document(
     detectors: Mapping[str, str],
     warming: bool,
     disk: str,
+    unsaved: int,
+    dropped: int,
     quarantined: str,
     link: str,
     insecure: bool,
@@ -58,11 +60,13 @@ def health_document(
     """The `health` document.
 
     Args:
-        counts: of the journal and outbox.
+        counts: of the journal and outbox, as they were last known.
         probes: state by id.
         detectors: those switched off, and why.
         warming: whether detection is still learning from the journal.
         disk: why the last commit failed, "" where it did not.
+        unsaved: steps that wait in memory for the disk.
+        dropped: steps whose readings found no room there.
         quarantined: name of a damaged file that was set aside at the start, or "".
         link: what is wrong with the MQTT link, or was last, "" where nothing.
         insecure: whether MQTT runs without TLS.
@@ -82,6 +86,8 @@ def health_document(
         "detectors_off": dict(detectors),
         "warming": warming,
         "disk": disk,
+        "unsaved": unsaved,
+        "dropped": dropped,
         "quarantined": quarantined,
         "link": link,
         "insecure": insecure,

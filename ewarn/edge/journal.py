@@ -1,15 +1,17 @@
 """Journal, alarm state and outbox: tables of one SQLite file; what one step of the pipeline gives is committed whole.
 
 WAL with synchronous=FULL: a commit that was reported survives a power cut. The file always opens: a damaged one is set
-aside under a name that says so, and a new one is begun.
+aside under a name that says so, and a new one is begun. A body that is damaged is passed over; the others are used.
 
 A row leaves the outbox when every central has said that its database has it: `owed` is a bit for each that has not.
+The file knows whose bit is which, so that the station file may name other centrals, or the same in another order.
 `boot` and `seq` name a row for ever; seq counts on over restarts, and a new file begins with a new boot.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,27 +25,22 @@ import msgspec
 
 from ewarn.contracts import Alert, Millis, Quality, Reading, Verdict
 from ewarn.core.alarms import AlarmRecord
-from ewarn.times import from_text, to_text
+from ewarn.edge.journal_file import open_file, read_only
+from ewarn.errors import StoreUnavailable
+from ewarn.times import from_text
 from ewarn.wire import alert_row, obs_rows, verdict_row
+
+log = logging.getLogger(__name__)
 
 KEEP_MS: Millis = 60 * 86_400_000
 _PRUNE_ROWS = 2000
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS journal(
-    id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, live INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS journal_time ON journal(time);
-CREATE TABLE IF NOT EXISTS newest(channel TEXT PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS alarms(alarm TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outbox(
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, kind TEXT NOT NULL, time INTEGER NOT NULL,
-    owed INTEGER NOT NULL, parked INTEGER NOT NULL DEFAULT 0, body BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS outbox_kind ON outbox(kind, parked, seq);
-CREATE TABLE IF NOT EXISTS counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
-"""
+_LARGEST = 2**63 - 1
+_AHEAD_MS: Millis = 60_000
+_DAMAGED = (msgspec.MsgspecError, ValueError, TypeError)
 _encode = msgspec.json.Encoder().encode
 _Body = list[tuple[str, Millis, float | None, int, str]]
 _decode = msgspec.json.Decoder(_Body).decode
+_decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Result(Protocol):
@@ -92,22 +89,54 @@ class Journal:
     Use `Journal.open`. Methods raise sqlite3.Error where the disk does not take it; nothing is half done then.
     """
 
-    def __init__(self, path: Path, boot: str, centrals: Sequence[str]) -> None:
-        self.path, self.boot, self.centrals = path, boot, tuple(centrals)
-        self.quarantined: Path | None = None
+    def __init__(self, path: Path, db: sqlite3.Connection, boot: str, quarantined: Path | None = None) -> None:
+        self.path, self.boot, self.quarantined = path, boot, quarantined
+        self._db = db
         self._lock = threading.Lock()
-        self._db = _connect(path)
+        self._bits: dict[str, int] = {}
 
     @classmethod
-    def open(cls, path: Path, *, boot: str, now: Millis, centrals: Sequence[str] = ("main",)) -> Self:
-        """Open or begin the file; a damaged one is set aside, see `quarantined`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        quarantined = None
-        if not _sound(path):
-            quarantined = _set_aside(path, now)
-        journal = cls(path, boot, centrals)
-        journal.quarantined = quarantined
+    def open(cls, path: Path, *, boot: str, now: Millis, centrals: Sequence[str] | None = None) -> Self:
+        """Open or begin the file; a damaged one is set aside, see `quarantined`.
+
+        Args:
+            path: of the file.
+            boot: name of this run, never used before.
+            now: for the name of a damaged file.
+            centrals: who has to have every row; those that the file knows where absent, in a new one "main".
+
+        Raises:
+            StoreUnavailable: the file can neither be opened nor be set aside.
+        """
+        db, quarantined = open_file(path, now)
+        journal = cls(path, db, boot, quarantined)
+        try:
+            with journal._db:
+                journal._address(centrals)
+        except sqlite3.Error as error:
+            db.close()
+            raise StoreUnavailable(f"{path} cannot be written: {error}") from error
         return journal
+
+    @property
+    def centrals(self) -> tuple[str, ...]:
+        """Who has to have every row."""
+        return tuple(self._bits)
+
+    def _address(self, centrals: Sequence[str] | None) -> None:
+        """Rows are owed to these centrals from now on: those that wait too, and to no other."""
+        known = dict(self._db.execute("SELECT name, bit FROM centrals ORDER BY bit"))
+        wanted = tuple(centrals if centrals is not None else known or ("main",))
+        free = (bit for bit in range(63) if bit not in known.values())
+        self._bits = {name: known[name] if name in known else next(free) for name in wanted}
+        if self._bits == known:
+            return
+        gone = sum(1 << bit for name, bit in known.items() if name not in self._bits)
+        new = sum(1 << bit for name, bit in self._bits.items() if name not in known)
+        self._db.execute("DELETE FROM centrals")
+        self._db.executemany("INSERT INTO centrals VALUES (?, ?)", self._bits.items())
+        self._db.execute("UPDATE outbox SET owed = owed & ~? | ?", (gone, new))
+        self._db.execute("DELETE FROM outbox WHERE owed = 0")
 
     def __enter__(self) -> Self:
         return self
@@ -157,27 +186,51 @@ class Journal:
                 count += len(batch)
         return count
 
-    def history(self, since: Millis, *, after: int = 0, chunk: int = 2000) -> Iterator[list[JournalRow]]:
-        """Journal rows from `since` on, with id more than `after`, in the order of their coming.
+    def history(
+        self, since: Millis, *, until: Millis = _LARGEST, last: int = _LARGEST, chunk: int = 2000
+    ) -> Iterator[list[JournalRow]]:
+        """Journal rows of `since` to `until` with ids up to `last`, in order of time.
 
         Reads by a connection of its own, so that it may run beside the writer in another thread.
         """
-        with contextlib.closing(_connect(self.path)) as db:
+        with contextlib.closing(read_only(self.path)) as db:
+            mark = (since, 0)
             while True:
+                # The plus keeps SQLite to the index by time.
                 rows = db.execute(
-                    "SELECT id, time, body FROM journal WHERE id > ? AND time >= ? ORDER BY id LIMIT ?",
-                    (after, since, chunk),
+                    "SELECT id, time, body FROM journal WHERE (time, id) > (?, ?) AND time <= ? AND +id <= ? "
+                    "ORDER BY time, id LIMIT ?",
+                    (*mark, until, last, chunk),
                 ).fetchall()
                 if not rows:
                     return
-                after = rows[-1][0]
-                yield [JournalRow(id_, time, _readings(body)) for id_, time, body in rows]
+                mark = (rows[-1][1], rows[-1][0])
+                yield [JournalRow(id_, time, _readings(id_, body)) for id_, time, body in rows]
+
+    def last_id(self) -> int:
+        """Of the newest journal row, 0 where there is none."""
+        with self._lock:
+            return int(self._db.execute("SELECT COALESCE(MAX(id), 0) FROM journal").fetchone()[0])
+
+    def forget_future(self, now: Millis) -> int:
+        """Take readings again although the file has some of later than a minute from now: a clock was wrong.
+
+        Returns the number of channels.
+        """
+        with self._lock, self._db:
+            return self._db.execute("DELETE FROM newest WHERE time > ?", (now + _AHEAD_MS,)).rowcount
 
     def alarms(self) -> dict[str, AlarmRecord]:
         """Where each alarm stood."""
         with self._lock:
             rows = self._db.execute("SELECT alarm, body FROM alarms").fetchall()
-        return {alarm: msgspec.json.decode(body, type=AlarmRecord) for alarm, body in rows}
+        found = {}
+        for alarm, body in rows:
+            try:
+                found[alarm] = msgspec.json.decode(body, type=AlarmRecord)
+            except _DAMAGED as error:
+                log.error("the state of alarm %s is damaged: %s", alarm, error)  # noqa: TRY400
+        return found
 
     def outbox_batch(
         self, kinds: Sequence[str], limit: int, max_bytes: int, skip: Collection[int] = ()
@@ -186,6 +239,7 @@ class Journal:
         marks = ",".join("?" * len(kinds))
         query = f"SELECT seq, boot, kind, time, body FROM outbox WHERE kind IN ({marks}) AND NOT parked ORDER BY seq"  # noqa: S608  (marks are question marks)
         found: list[OutboxRow] = []
+        damaged: list[int] = []
         size = 0
         with self._lock:
             for seq, boot, kind, time, body in self._db.execute(query, tuple(kinds)):
@@ -194,21 +248,37 @@ class Journal:
                 size += len(body) + 60
                 if found and (len(found) >= limit or size > max_bytes):
                     break
-                found.append(OutboxRow(seq, boot, kind, time, msgspec.json.decode(body)))
+                try:
+                    found.append(OutboxRow(seq, boot, kind, time, _decode_row(body)))
+                except _DAMAGED:
+                    damaged.append(seq)
+        if damaged:
+            log.error("rows %s of the outbox are damaged and parked", damaged)
+            self.park(damaged)
         return found
+
+    def unsent(self) -> bool:
+        """Whether there is a row that is not parked."""
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM outbox WHERE NOT parked LIMIT 1").fetchone() is not None
 
     def stored(self, central: str, boot: str, ranges: Iterable[tuple[int, int]]) -> int:
         """A central's database has these rows. Returns how many are now everywhere, and forgotten."""
-        if central not in self.centrals:
+        if central not in self._bits:
             return 0
-        bit = 1 << self.centrals.index(central)
+        bit = 1 << self._bits[central]
+        gone = 0
         with self._lock, self._db:
             for first, last in ranges:
+                # What comes over the network may be no number of SQLite's.
+                span = max(first, 0), min(last, _LARGEST)
+                if span[0] > span[1]:
+                    continue
                 self._db.execute(
-                    "UPDATE outbox SET owed = owed & ~? WHERE boot = ? AND seq BETWEEN ? AND ?",
-                    (bit, boot, first, last),
+                    "UPDATE outbox SET owed = owed & ~? WHERE boot = ? AND seq BETWEEN ? AND ?", (bit, boot, *span)
                 )
-            return self._db.execute("DELETE FROM outbox WHERE owed = 0").rowcount
+                gone += self._db.execute("DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND owed = 0", span).rowcount
+        return gone
 
     def park(self, seqs: Iterable[int]) -> None:
         """Put rows aside that the broker refuses: kept and counted, sent no more until the next start."""
@@ -239,9 +309,9 @@ class Journal:
 
     def accepted(self) -> Iterator[tuple[str, Millis, float | None]]:
         """Every reading that was accepted live: channel, time and value."""
-        with contextlib.closing(_connect(self.path)) as db:
-            for (body,) in db.execute("SELECT body FROM journal WHERE live ORDER BY id"):
-                for reading in _readings(body):
+        with contextlib.closing(read_only(self.path)) as db:
+            for id_, body in db.execute("SELECT id, body FROM journal WHERE live ORDER BY id"):
+                for reading in _readings(id_, body):
                     yield reading.channel, reading.time, reading.value
 
     def _newest(self) -> dict[str, Millis]:
@@ -259,7 +329,7 @@ class Journal:
         )
 
     def _send(self, kind: str, bodies: Iterable[Mapping[str, Any]]) -> None:
-        owed = (1 << len(self.centrals)) - 1
+        owed = sum(1 << bit for bit in self._bits.values())
         self._db.executemany(
             "INSERT INTO outbox(boot, kind, time, owed, body) VALUES (?, ?, ?, ?, ?)",
             [(self.boot, kind, from_text(body["t"]), owed, _encode(body)) for body in bodies],
@@ -272,51 +342,10 @@ class Journal:
         )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, check_same_thread=False, timeout=10.0)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = FULL")
-    db.executescript(_SCHEMA)
-    return db
-
-
-def _sound(path: Path) -> bool:
-    """Whether the file is absent or whole."""
-    if not path.exists():
-        return True
+def _readings(id_: int, body: bytes) -> list[Reading]:
+    """None where the body is damaged."""
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=10.0)) as db:
-            (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-            db.executescript(_SCHEMA)
-            db.execute("SELECT COUNT(*) FROM alarms").fetchone()
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
-            raise
-        return False
-    return bool(verdict == "ok")
-
-
-def _is_damage(error: sqlite3.OperationalError) -> bool:
-    """Damage to the content, as against a disk that is full, locked or not ours."""
-    return getattr(error, "sqlite_errorname", "") in {
-        "SQLITE_ERROR",
-        "SQLITE_CORRUPT",
-        "SQLITE_NOTADB",
-        "SQLITE_MISMATCH",
-    }
-
-
-def _set_aside(path: Path, now: Millis) -> Path:
-    """Rename the damaged file, and what SQLite keeps beside it."""
-    stamp = to_text(now).replace(":", "").replace(".", "")
-    target = path.with_name(f"{path.name}.corrupt-{stamp}")
-    path.rename(target)
-    for suffix in ("-wal", "-shm"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists():
-            beside.rename(target.with_name(target.name + suffix))
-    return target
-
-
-def _readings(body: bytes) -> list[Reading]:
-    return [Reading(c, t, v, Quality(q), why) for c, t, v, q, why in _decode(body)]
+        return [Reading(c, t, v, Quality(q), why) for c, t, v, q, why in _decode(body)]
+    except _DAMAGED as error:
+        log.error("row %d of the journal is damaged: %s", id_, error)  # noqa: TRY400
+        return []
