@@ -92,7 +92,7 @@ class ScaledClock:
 
 
 class SteadyClock:
-    """A wall clock that never runs backwards: after a step back it goes on from the last instant until time catches up.
+    """A wall clock that never runs backwards: after a step back it runs at half its pace until time has caught up.
 
     Args:
         clock: that may step.
@@ -100,27 +100,33 @@ class SteadyClock:
 
     _STEP_S = 2.0
     _DOUBT_S = 60.0
+    _PACE = 0.5
 
     def __init__(self, clock: Clock) -> None:
         self.inner = clock
         self._last, self._at = clock.now(), clock.monotonic()
-        self._stepped = -math.inf
+        self._wall = self._last
+        self._slow_since: tuple[Millis, float] | None = None
+        self._doubt_until = -math.inf
 
     def now(self) -> Millis:
         """Wall clock, UTC; never less than before."""
         wall, at = self.inner.now(), self.inner.monotonic()
-        expected = self._last + round((at - self._at) * 1000)
-        if abs(wall - expected) > self._STEP_S * 1000:
-            self._stepped = at
-        # Taken from the last instant, not summed up: rounding does not add.
-        now = wall if wall >= self._last else expected
-        self._last, self._at = now, at
-        return now
+        stepped = abs(wall - self._wall - (at - self._at) * 1000) > self._STEP_S * 1000
+        self._wall, self._at = wall, at
+        if wall >= self._last:
+            self._last, self._slow_since = wall, None
+        else:
+            base, since = self._slow_since = self._slow_since or (self._last, at)
+            self._last = max(self._last, base + int((at - since) * 1000 * self._PACE))
+        if stepped or self._slow_since:
+            self._doubt_until = at + self._DOUBT_S
+        return self._last
 
     @property
     def steady(self) -> bool:
-        """Whether the wall clock has been in step with the monotonic one lately."""
-        return self.inner.monotonic() - self._stepped > self._DOUBT_S
+        """Whether the wall clock has been in step with the monotonic one lately, and this one with it."""
+        return self.inner.monotonic() > self._doubt_until
 
     def monotonic(self) -> float:
         """Seconds that never run backwards."""

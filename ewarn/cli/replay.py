@@ -18,11 +18,11 @@ def replay(
     from rich.console import Console
     from rich.progress import Progress
 
-    from ewarn.config import load_station
+    from ewarn.lab.record import station_for
     from ewarn.lab.replay import replay as work
     from ewarn.registry import load_detectors
 
-    station = load_station(station_file)
+    station, absent = station_for(station_file, record)
     with Progress(console=Console(stderr=True), disable=quiet) as progress:
         task = progress.add_task(record.name, total=1.0)
         report = work(
@@ -33,3 +33,5 @@ def replay(
             on_progress=lambda share: progress.update(task, completed=share),
         )
     print(report.summary())
+    if absent:
+        print(f"channels without a column in {record}: {', '.join(absent)}")

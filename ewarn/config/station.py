@@ -20,7 +20,7 @@ from ewarn.config.tables import (
 )
 from ewarn.contracts import LineSettings
 from ewarn.errors import ConfigError
-from ewarn.parameters import ALTERNATIVE_UNITS, CHANNEL_ID, PARAMETERS, parameter_of
+from ewarn.parameters import ALTERNATIVE_UNITS, CHANNEL_ID, PARAMETERS, PREFIXES, parameter_of
 from ewarn.toml import convert, read_toml
 
 RESERVED_CHANNELS = frozenset({"t", "seq", "boot", "q", "why", "backfill"})
@@ -86,7 +86,10 @@ class Station:
     detectors: tuple[DetectorSpec, ...]
 
 
-DEFAULT_DETECTORS = ("residual", "residual_trees")
+FAST_DETECTORS = ("residual", "residual_trees")
+"""Used at steps of less than `SLOW_S` where the file names none; above, SLOW_DETECTORS."""
+SLOW_DETECTORS = ("forecast",)
+SLOW_S = 300.0
 
 
 def load_station(path: Path) -> Station:
@@ -112,7 +115,7 @@ def station_from(data: dict[str, Any], path: Path) -> Station:
         file=file, id=raw.station.id, name=raw.station.name or raw.station.id, water=raw.station.water,
         time_zone=raw.station.time_zone, data=path.parent / raw.station.data, centrals=raw.station.centrals,
         history=raw.station.history, broker=raw.broker, probes=probes, channels=channels,
-        detection=raw.detection, detectors=_detectors(raw.detectors, file),
+        detection=raw.detection, detectors=_detectors(raw.detectors, raw.detection.step, file),
     )  # fmt: skip
 
 
@@ -244,7 +247,7 @@ def _channel(name: str, raw: StationFile, probe: ProbeSpec | None, file: str) ->
             file, f"{key}.resolution", f"{resolution} is not more than 0", "the instrument's smallest step"
         )
     every = table.every or (probe.every if probe else raw.detection.step)
-    role = table.role or ("operation" if known.operation else "quality")
+    role = table.role or ("operation" if known.operation or name.startswith(PREFIXES) else "quality")
     return ChannelSpec(
         id=name, parameter=parameter, unit=unit, role=role, resolution=resolution, probe=probe.id if probe else "",
         every=float(every), fail_span=fail_span, suspect_span=table.suspect_span, spike=table.spike, rate=table.rate,
@@ -261,7 +264,7 @@ def _check_detection(table: DetectionTable, file: str) -> None:
         )
 
 
-def _detectors(tables: list[dict[str, Any]], file: str) -> tuple[DetectorSpec, ...]:
+def _detectors(tables: list[dict[str, Any]], step: float, file: str) -> tuple[DetectorSpec, ...]:
     specs = []
     for i, table in enumerate(tables):
         name = table.get("name")
@@ -274,7 +277,8 @@ def _detectors(tables: list[dict[str, Any]], file: str) -> tuple[DetectorSpec, .
             )
         specs.append(DetectorSpec(name, {k: v for k, v in table.items() if k != "name"}, f"detectors[{i}]"))
     unique([s.name for s in specs], file, "detectors", "name")
-    return tuple(specs) or tuple(DetectorSpec(name, {}, "detectors") for name in DEFAULT_DETECTORS)
+    usual = FAST_DETECTORS if step < SLOW_S else SLOW_DETECTORS
+    return tuple(specs) or tuple(DetectorSpec(name, {}, "detectors") for name in usual)
 
 
 def _flat_after(table: ChannelTable, role: str) -> float:

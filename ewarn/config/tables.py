@@ -93,7 +93,7 @@ class ChannelTable(Table, frozen=True):
     Attributes:
         parameter: where the id does not say it.
         unit: where the values come in another unit than the parameter's; then its bounds do not apply.
-        role: "quality" (the water itself) or "operation" (flow, pressure: explains changes, is never an event).
+        role: "quality" (the water itself) or "operation" (flow, pressure, upstream_…, plant_…: is never an event).
         resolution: smallest step that the instrument reports, in the channel's unit.
         every: how often a new value comes, where no probe says it.
         fail_span, suspect_span: gross range test.

@@ -120,6 +120,8 @@ class Edge:
         assert self.station.broker is not None
         link = Link(self.station.broker, self.station.id)
         uplink = Uplink(self.station, journal, link, self._clock, tq=lambda: time_quality(self._clock))
+        for alarm, row in (await asyncio.to_thread(journal.said)).items():
+            uplink.publish_alarm_row(alarm, row)
         self.journal, self.uplink = journal, uplink
         self.recorder = Recorder(journal, writer, uplink.wake)
         await self._serve(stop, journal, self.recorder, uplink)

@@ -169,8 +169,10 @@ class Journal:
             self._send("obs", obs_rows(r for r in step.readings if (r.channel, r.time) in identities))
             self._send("verdict", map(verdict_row, step.verdicts))
             self._send("event", map(alert_row, step.alerts))
+            said = {alert.alarm: alert_row(alert) for alert in step.alerts}
             self._db.executemany(
-                "INSERT OR REPLACE INTO alarms VALUES (?, ?)", [(a, _encode(r)) for a, r in step.alarms.items()]
+                "INSERT OR REPLACE INTO alarms VALUES (?, ?, ?)",
+                [(a, _encode(r), _encode(said.get(a, {}))) for a, r in step.alarms.items()],
             )
             self._count("accepted", len(identities))
             self._count("repeats", len(inputs) - len(identities))
@@ -231,6 +233,16 @@ class Journal:
             except _DAMAGED as error:
                 log.error("the state of alarm %s is damaged: %s", alarm, error)  # noqa: TRY400
         return found
+
+    def said(self) -> dict[str, dict[str, Any]]:
+        """The newest transition of each alarm, as it was sent."""
+        with self._lock:
+            rows = self._db.execute("SELECT alarm, said FROM alarms").fetchall()
+        found = {}
+        for alarm, body in rows:
+            with contextlib.suppress(*_DAMAGED):
+                found[alarm] = _decode_row(body)
+        return {alarm: row for alarm, row in found.items() if row}
 
     def outbox_batch(
         self, kinds: Sequence[str], limit: int, max_bytes: int, skip: Collection[int] = ()

@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 _BUSY_S = 2.0
 """Seconds to wait for another process that writes; then it counts as a disk that does not take it."""
 _BESIDE = ("", "-wal", "-shm")
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = f"""
 BEGIN;
 CREATE TABLE IF NOT EXISTS journal(
     id INTEGER PRIMARY KEY AUTOINCREMENT, time INTEGER NOT NULL, live INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS journal_time ON journal(time);
 CREATE TABLE IF NOT EXISTS newest(channel TEXT PRIMARY KEY, time INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS alarms(alarm TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarms(alarm TEXT PRIMARY KEY, body BLOB NOT NULL, said BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS centrals(name TEXT PRIMARY KEY, bit INTEGER NOT NULL UNIQUE) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox(
     seq INTEGER PRIMARY KEY AUTOINCREMENT, boot TEXT NOT NULL, kind TEXT NOT NULL, time INTEGER NOT NULL,
@@ -36,7 +36,8 @@ PRAGMA user_version = {_VERSION};
 COMMIT;
 """
 _PROBES = (
-    "SELECT id, time, live, body FROM journal", "SELECT channel, time FROM newest", "SELECT alarm, body FROM alarms",
+    "SELECT id, time, live, body FROM journal", "SELECT channel, time FROM newest",
+    "SELECT alarm, body, said FROM alarms",
     "SELECT name, bit FROM centrals", "SELECT seq, boot, kind, time, owed, parked, body FROM outbox",
     "SELECT name, value FROM counters",
 )  # fmt: skip

@@ -198,7 +198,11 @@ class Uplink:
 
     def publish_alarm(self, alert: Alert) -> None:
         """The state of an alarm is this now; kept at the broker."""
-        self._say(f"alarm/{alert.alarm}", wire.alert_row(alert))
+        self.publish_alarm_row(alert.alarm, wire.alert_row(alert))
+
+    def publish_alarm_row(self, alarm: str, row: Mapping[str, Any]) -> None:
+        """The same, of a transition as it was sent before: the broker may have forgotten it."""
+        self._say(f"alarm/{alarm}", row)
 
     def publish_health(self, document: Mapping[str, Any]) -> None:
         """The station's health is this now; kept at the broker for an hour."""

@@ -6,22 +6,28 @@ long, a time that is none, repeats the row before or runs backwards.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import TextIO
+from statistics import median
+from typing import Any, TextIO
 
-from ewarn.config import Station
+from ewarn.config import Station, station_from
 from ewarn.contracts import Millis, Quality, Reading
 from ewarn.errors import RecordError
+from ewarn.parameters import parameter_of
 from ewarn.times import from_text
+from ewarn.toml import parse_seconds, read_toml
 
-LABELS = frozenset({"event", "event_id", "strength", "contaminant", "ignore"})
+LABELS = frozenset({"event", "event_id", "strength", "contaminant", "ignore", "fault", "flood"})
 """Columns that judge the water; they are never given to detection. So are all that begin with `fault_`."""
+_PROBED_ROWS = 500
 _EMPTY = frozenset({"", "nan", "NaN", "NA"})
 _NAMED = 20
 _DAMAGE = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError)
@@ -60,21 +66,12 @@ class Record:
     @classmethod
     def open(cls, path: Path, station: Station) -> Record:
         """Read the header. Raises RecordError where the file, `time` or a channel of the station is missing."""
-        try:
-            with _text(path) as stream:
-                header = next(csv.reader(stream), None)
-        except _DAMAGE as error:
-            raise RecordError(f"{path}: cannot be read: {error}") from error
-        if header is None:
-            raise RecordError(f"{path}: is empty; it needs a header with `time` and the channels")
-        if "time" not in header:
-            raise RecordError(f"{path}: no column `time`; columns are: {', '.join(header)}")
+        header, _ = _beginning(path, 0)
         missing = [name for name in station.channels if name not in header]
         if missing:
             raise RecordError(f"{path}: no column {', '.join(missing)}; {station.file} has such channels")
         channels = {i: name for i, name in enumerate(header) if name in station.channels}
-        known = {"time", *station.channels, *LABELS}
-        ignored = tuple(name for name in header if name not in known and not name.startswith("fault_"))
+        ignored = tuple(name for name in header if name not in {"time", *station.channels} and not _is_label(name))
         return cls(path, channels, header.index("time"), len(header), ignored)
 
     def skipped_total(self) -> int:
@@ -133,6 +130,65 @@ class Record:
     def _complain(self, number: int, kind: str, problem: str) -> None:
         if len(self.complaints) < _NAMED:
             self.complaints.append(f"{self.path}: row {number}: {kind}: {problem}")
+
+
+def station_for(file: Path, record: Path) -> tuple[Station, list[str]]:
+    """The station of a file, with the channels that a record has, at the record's own pace where that is slower.
+
+    A column is a channel if the file declares it under [channels], or if its name says its parameter. Probes, lines
+    and broker have no part in it.
+
+    Returns:
+        The station, and the channels of the file that the record lacks.
+
+    Raises:
+        ConfigError: the file is wrong.
+        RecordError: the record cannot be read, or has no channel.
+    """
+    document = read_toml(file)
+    whole = station_from(document, file)
+    header, rows = _beginning(record, _PROBED_ROWS)
+    declared: dict[str, Any] = document.get("channels", {})
+    columns = [name for name in header if name != "time" and not _is_label(name)]
+    channels = {name: declared.get(name, {}) for name in columns if name in declared or parameter_of(name)}
+    if not channels:
+        raise RecordError(f"{record}: no column is a channel; columns are: {', '.join(header)}")
+    detection = dict(document.get("detection", {}))
+    interval = _interval(rows, header.index("time"))
+    if interval > parse_seconds(detection.get("step", "60s")):
+        detection["step"] = f"{interval:g}s"
+    kept = {name: table for name, table in document.items() if name in ("station", "detectors")}
+    station = station_from({**kept, "channels": channels, "detection": detection}, file)
+    return station, [name for name in whole.channels if name not in channels]
+
+
+def _is_label(name: str) -> bool:
+    return name in LABELS or name.startswith("fault_")
+
+
+def _beginning(path: Path, rows: int) -> tuple[list[str], list[list[str]]]:
+    """Header and first rows. Raises RecordError where the file or the column `time` is missing."""
+    try:
+        with _text(path) as stream:
+            table = csv.reader(stream)
+            header, first = next(table, None), list(islice(table, rows))
+    except _DAMAGE as error:
+        raise RecordError(f"{path}: cannot be read: {error}") from error
+    if header is None:
+        raise RecordError(f"{path}: is empty; it needs a header with `time` and the channels")
+    if "time" not in header:
+        raise RecordError(f"{path}: no column `time`; columns are: {', '.join(header)}")
+    return header, first
+
+
+def _interval(rows: Sequence[Sequence[str]], column: int) -> float:
+    """Usual seconds between rows; 0 where there are none."""
+    times = []
+    for row in rows:
+        with contextlib.suppress(ValueError, IndexError):
+            times.append(from_text(row[column]))
+    steps = [(later - earlier) / 1000 for earlier, later in pairwise(times) if later > earlier]
+    return median(steps) if steps else 0.0
 
 
 def _text(path: Path) -> TextIO:

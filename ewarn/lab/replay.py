@@ -65,7 +65,7 @@ def replay(
     """Run a record through the pipeline.
 
     Args:
-        station: whose channels the record has.
+        station: whose channels the record has, as `station_for` gives it.
         record: CSV, or CSV.gz.
         scores: where to write time, probability, alert and cause, one row a row of the record; None for nowhere.
         detectors: fresh detectors by name.
@@ -81,8 +81,9 @@ def replay(
         out = csv.writer(stack.enter_context(scores.open("w", encoding="utf-8", newline=""))) if scores else None
         if out:
             out.writerow(COLUMNS)
+        last: Verdict | None = None
         for row in source.rows():
-            verdict = _feed(pipeline, row, report)
+            verdict = last = _feed(pipeline, row, report, last)
             if out:
                 out.writerow(_scores(row, verdict, active=pipeline.alarms[CONTAMINATION].active))
             report.rows += 1
@@ -94,13 +95,16 @@ def replay(
     return report
 
 
-def _feed(pipeline: Pipeline, row: Row, report: ReplayReport) -> Verdict | None:
-    """The newest verdict that this row led to."""
+def _feed(pipeline: Pipeline, row: Row, report: ReplayReport, last: Verdict | None) -> Verdict | None:
+    """The newest verdict after this row: that of a sample which it completes, else the last one while it stands."""
     if row.readings is None:
         return None
     step = pipeline.accept(row.time, row.readings)
     report.alerts += step.alerts
-    return step.verdicts[-1] if step.verdicts else None
+    if step.verdicts:
+        return step.verdicts[-1]
+    stands = last is not None and row.time - last.time < pipeline.station.detection.step * 1000
+    return last if stands else None
 
 
 def _scores(row: Row, verdict: Verdict | None, *, active: bool) -> tuple[str, str, str, str]:

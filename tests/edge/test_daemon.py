@@ -269,6 +269,8 @@ async def test_an_alarm_goes_on_over_restarts_as_the_same_occurrence(house):
         await until(lambda: accepted(edge) >= before + 10)
         assert state(edge) is UNACK
         assert edge.alerts == {}
+        assert edge.uplink._documents["alarm/contamination"]["state"] == "UNACK"  # said again, with its evidence
+        assert edge.uplink._documents["alarm/contamination"]["evidence"]
         house.gateway.registers[7] = 900
         await until(lambda: state(edge) is RTNUN)
     async with house.run() as edge:

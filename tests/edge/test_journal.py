@@ -217,7 +217,7 @@ def test_damaged_bodies_are_passed_over_and_the_others_are_used(path, caplog):
         ("UPDATE journal SET body = ? WHERE id = 2", (b"\xff\x00",)),
         ("UPDATE outbox SET body = ? WHERE seq = 3", (b"[1]",)),
         ("UPDATE outbox SET body = '{' WHERE seq = 6",),
-        ("INSERT INTO alarms VALUES ('sensor', '{')",),
+        ("INSERT INTO alarms VALUES ('sensor', '{', '{')",),
     )
     with opened(path, "b2") as journal, caplog.at_level(logging.ERROR):
         assert [row.seq for row in rows(journal, ["event"])] == [9]

@@ -114,7 +114,8 @@ def test_columns_that_are_no_channels_are_named(tmp_path):
     assert "remark" in report.summary()
 
 
-@pytest.mark.parametrize("year", [pytest.param(2017, marks=pytest.mark.long), 2018])
+@pytest.mark.long
+@pytest.mark.parametrize("year", [2017, 2018])
 def test_a_real_plants_labelled_events_are_found(tmp_path, year):
     record, judge = SHARED / "data" / f"plant-{year}.csv.gz", SHARED / "bench" / "score.py"
     if not record.exists():
