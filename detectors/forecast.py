@@ -9,6 +9,7 @@ Two kinds of change are looked for:
 - *gradual*, over an hour: one channel suffices, if it rises or falls as water does, step by step in one direction. A
   jump, a spike or jitter is what sensors do. Turbidity and algae alone are nature's, and count only beside others.
 
+Rain, which muddies and thins a river, is recognised by turbidity rising as conductance falls; both count less then.
 Channels that were not smooth lately, or show what is far from their usual range, are not heard (`detectors._trust`).
 The score is the larger of both, and has to last two steps.
 
@@ -27,12 +28,12 @@ import numpy as np
 from river import base
 
 from detectors._tails import Bools, Floats, Tails
-from detectors._trust import Trust
+from detectors._trust import REASONS, Trust
 from ewarn.parameters import parameter_of
 
 _DAY = 86_400.0
 _SUDDEN_S, _GRADUAL_S, _BASE_S = 1800.0, 3600.0, 1800.0
-_SUDDEN_WEIGHT, _SUDDEN_CAP, _GRADUAL_CAP = 0.85, 8.0, 30.0
+_SUDDEN_WEIGHT, _SUDDEN_CAP, _GRADUAL_CAP = 0.9, 6.0, 30.0
 _TAIL = 0.03
 _FORGET_DAYS, _COURSE_DAYS, _TOGETHER_DAYS = 30.0, 4.0, 14.0
 _BINS_A_DAY = 96
@@ -40,19 +41,23 @@ _CLIP = 4.0
 _LOUD = 12.0
 _NATURAL = frozenset({"turbidity", "turbidity_ntu", "chl_a", "phycocyanin"})
 _MURKY = 0.7
-_STORM, _STORM_SHARE = 2.0, 0.3
+_RAIN, _RAIN_SHARE = 2.0, 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A sample as the detector sees it. Arrays have one place a channel; evidence is signed, in nats."""
+    """A sample as the detector sees it. Arrays have one place a channel; evidence is signed, in nats.
+
+    `sizes` are the deviations as the histograms count them, of sudden changes and then of gradual ones.
+    """
 
     values: Floats
     bend: Floats
     deviations: tuple[Floats, Floats]
-    sizes: tuple[Floats, Floats]
+    sizes: Floats
     sudden: Floats
     gradual: Floats
+    faults: Bools
     score: float
 
 
@@ -135,12 +140,12 @@ class ForecastDetector(base.AnomalyDetector):
             return
         look = self._look(x)
         there = ~np.isnan(look.values)
-        for course, tails, deviation, size in zip(self._courses, self._tails, look.deviations, look.sizes, strict=True):
-            tails.learn(size, ~np.isnan(deviation))
+        self._tails.learn(look.sizes, ~np.isnan(np.concatenate(look.deviations)))
+        for course, deviation in zip(self._courses, look.deviations, strict=True):
             course.learn(deviation, self._step)
         if look.score < _LOUD:
             self._learn_together(look.sudden, there)
-        self._trust.learn(look.values, look.bend)
+        self._trust.learn(look.values, look.bend, look.faults, self._past[-1])
         self._past[:-1] = self._past[1:]
         self._past[-1] = look.values
         self._before, self._cache = look.score, None
@@ -160,6 +165,13 @@ class ForecastDetector(base.AnomalyDetector):
         known = ~np.isnan(expected)
         return {n: (float(nats[i]), float(expected[i])) for i, n in enumerate(self._names) if known[i]}
 
+    def doubt_one(self, x: dict[Any, Any]) -> dict[str, str]:
+        """Channels whose sensor seems to fail since lately, and how: see `detectors._trust`."""
+        if not self._names:
+            return {}
+        news = self._trust.news(self._look(x).faults)
+        return {n: REASONS[int(np.argmax(news[:, i]))] for i, n in enumerate(self._names) if news[:, i].any()}
+
     def _judges(self, name: str) -> bool:
         return (self.roles or {}).get(name) != "operation"
 
@@ -174,7 +186,7 @@ class ForecastDetector(base.AnomalyDetector):
         self._resolution = steps
         self._courses = (_Course(self.step_s, _SUDDEN_S, steps), _Course(self.step_s, _GRADUAL_S, steps))
         forget = 1 - math.exp(-self.step_s / (_FORGET_DAYS * _DAY))
-        self._tails = (Tails(count, forget, _TAIL), Tails(count, forget, _TAIL))
+        self._tails = Tails(2 * count, forget, _TAIL)
         self._trust = Trust(self.step_s, steps)
         self._window = max(3, self._courses[1].lag + self._courses[1].width)
         self._past = np.full((self._window + 1, count), np.nan)
@@ -188,34 +200,40 @@ class ForecastDetector(base.AnomalyDetector):
 
     def _judge(self, x: dict[str, float]) -> _Look:
         values = np.array([x.get(name, np.nan) for name in self._names])
-        trusted = self._trust.smooth() & self._trust.plausible(values)
-        deviations = tuple(c.deviation(self._past, values, self._step) for c in self._courses)
-        sizes = [np.nan_to_num(np.abs(d)) / self._resolution for d in deviations]
-        sizes[1] = sizes[1] * self._gradualness(values) * trusted
-        sudden = np.minimum(self._tails[0].surprise(sizes[0]), _SUDDEN_CAP) * np.sign(np.nan_to_num(deviations[0]))
-        gradual = np.minimum(self._tails[1].surprise(sizes[1]), _GRADUAL_CAP) * np.sign(np.nan_to_num(deviations[1]))
-        sudden = self._storm(sudden * trusted * np.where(self._murky, _MURKY, 1.0))
+        faults = self._trust.faults(values, self._past)
+        trusted = self._trust.smooth() & ~faults[:2].any(axis=0) & ~self._trust.held(self._past)
+        sudden_by, gradual_by = (c.deviation(self._past, values, self._step) for c in self._courses)
+        signed = np.concatenate((sudden_by / self._resolution, gradual_by / self._resolution))
+        signed = np.where(np.isnan(signed), 0.0, signed)
+        signed[len(values) :] *= self._gradualness(values) * trusted
+        sizes = np.abs(signed)
+        nats = self._tails.surprise(sizes) * np.sign(signed)
+        sudden = np.clip(nats[: len(values)], -_SUDDEN_CAP, _SUDDEN_CAP)
+        gradual = np.clip(nats[len(values) :], -_GRADUAL_CAP, _GRADUAL_CAP)
+        rain = self._rain(sudden, gradual)
+        sudden, gradual = sudden * trusted * rain * np.where(self._murky, _MURKY, 1.0), gradual * rain
         score = max(float(np.max(np.abs(gradual) * self._alone)), _SUDDEN_WEIGHT * self._corroborated(sudden))
         bend = self._trust.bend(values, self._past[-1], self._past[-2])
-        return _Look(values, bend, (deviations[0], deviations[1]), (sizes[0], sizes[1]), sudden, gradual, score)
+        return _Look(values, bend, (sudden_by, gradual_by), sizes, sudden, gradual, faults, score)
 
     def _gradualness(self, values: Floats) -> Floats:
         """1 for a change step by step in one direction, 0 for a single jump or for jitter."""
         track = np.vstack((self._past[len(self._past) - self._window :], values))
         there = ~np.isnan(track)
-        steps = np.abs(np.diff(_filled(track), axis=0))
-        path, largest = np.nansum(steps, axis=0), np.nanmax(np.nan_to_num(steps), axis=0)
-        known = (path > self._resolution) & (there.sum(axis=0) > len(track) // 2)
+        steps = np.abs(np.diff(_filled(track, there), axis=0))
+        steps = np.where(np.isnan(steps), 0.0, steps)
+        path = steps.sum(axis=0)
+        known = there[-1] & (path > self._resolution) & (2 * there.sum(axis=0) > len(track))
         path = np.where(known, path, 1.0)
-        first = _first(track)
-        straight = np.abs(np.nan_to_num(values - first)) / path
-        even = 1 - largest / path
-        return np.where(known, np.clip((straight - 0.4) / 0.4, 0, 1) * np.clip((even - 0.35) / 0.25, 0, 1), 0.0)
+        straight = np.where(known, np.abs(values - _first(track, there)), 0.0) / path
+        even = 1 - steps.max(axis=0) / path
+        return np.asarray(known * _ramp(straight, 0.4, 0.8) * _ramp(even, 0.35, 0.6))
 
-    def _storm(self, sudden: Floats) -> Floats:
-        """Turbidity up and conductance down is rain: both count less."""
-        up, down = self._murky & (sudden > _STORM), self._salty & (sudden < -_STORM)
-        return np.where(up | down, _STORM_SHARE, 1.0) * sudden if up.any() and down.any() else sudden
+    def _rain(self, sudden: Floats, gradual: Floats) -> Floats:
+        """Weights: turbidity up, however far, and conductance down is rain, whose channels count less."""
+        up = self._murky & (np.maximum(sudden, gradual) > _RAIN)
+        down = self._salty & (np.minimum(sudden, gradual) < -_RAIN)
+        return np.where((up | down) & up.any() & down.any(), _RAIN_SHARE, 1.0)
 
     def _corroborated(self, sudden: Floats) -> float:
         """The strongest channel and the second, less as far as they go together anyway."""
@@ -235,14 +253,21 @@ class ForecastDetector(base.AnomalyDetector):
         self._together += np.where(both, rate * (np.outer(evidence, evidence) - self._together), 0.0)
 
 
-def _filled(track: Floats) -> Floats:
+def _ramp(x: Floats, low: float, high: float) -> Floats:
+    """0 up to `low`, 1 from `high` on, straight between."""
+    return np.asarray(np.minimum(np.maximum((x - low) / (high - low), 0.0), 1.0))
+
+
+def _filled(track: Floats, there: Bools) -> Floats:
     """Each gap filled with the value before it; NaN before the first value."""
-    place = np.where(np.isnan(track), 0, np.arange(len(track))[:, None])
+    if there.all():
+        return track
+    place = np.where(there, np.arange(len(track))[:, None], 0)
     np.maximum.accumulate(place, axis=0, out=place)
     return np.asarray(np.take_along_axis(track, place, axis=0))
 
 
-def _first(track: Floats) -> Floats:
+def _first(track: Floats, there: Bools) -> Floats:
     """The first value of each column; NaN where there is none."""
-    place = np.argmax(~np.isnan(track), axis=0)
+    place = np.argmax(there, axis=0)
     return np.asarray(track[place, np.arange(track.shape[1])])

@@ -115,6 +115,7 @@ class Verdict:
         abnormal: the decision at this step (before the alarm's delays).
         cause: class of the cause while something is abnormal, else NONE.
         evidence: channels that moved, strongest first.
+        doubts: channels whose sensor seems to fail, and how.
         scores: raw score by detector name.
     """
 
@@ -124,6 +125,7 @@ class Verdict:
     abnormal: bool = False
     cause: Cause = Cause.NONE
     evidence: tuple[Evidence, ...] = ()
+    doubts: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -300,8 +302,9 @@ class Detector(Protocol):
     that it names. Values are finite; an absent channel means no evidence. Samples come once a step, empty ones too.
 
     It may also have `explain_one(x) -> Mapping[str, tuple[float, float]]`, channel -> (score in nats, expected value),
-    for the sample scored last; `threshold`, the score at which it calls a sample abnormal; and `ready`, whether it
-    has learned enough to judge.
+    for the sample scored last; `doubt_one(x) -> Mapping[str, str]`, channel -> code of what seems wrong with its sensor
+    since lately, where it does not count such channels in its score; and `threshold`, the score at which it calls a
+    sample abnormal.
     """
 
     def learn_one(self, x: dict[str, float]) -> None:

@@ -201,6 +201,8 @@ def verdict_row(verdict: Verdict) -> Row:
         row["cause"] = str(verdict.cause)
     if verdict.evidence:
         row["evidence"] = [_evidence_row(e) for e in verdict.evidence]
+    if verdict.doubts:
+        row["doubts"] = dict(verdict.doubts)
     if verdict.scores:
         row["scores"] = dict(verdict.scores)
     return row
@@ -217,6 +219,7 @@ def verdict_of(row: Row) -> Verdict:
             abnormal=bool(row.get("abnormal", False)),
             cause=Cause(row.get("cause", "")),
             evidence=_evidence(row.get("evidence", ())),
+            doubts={str(k): str(v) for k, v in row.get("doubts", {}).items()},
             scores={str(k): _number(v) for k, v in row.get("scores", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

@@ -35,7 +35,7 @@ EVIDENCE = (Evidence("ph", 7.1, 8.0, 14.2, T0 - 60_000), Evidence("do", 4.0, 8.0
 
 
 def test_verdict_survives_the_wire():
-    verdict = Verdict(T0, 0.987654321, Readiness.READY, True, Cause.CONTAMINATION, EVIDENCE, {"residual": 33.25})
+    verdict = Verdict(T0, 0.987654321, Readiness.READY, True, Cause.CONTAMINATION, EVIDENCE, {"ph": "stuck"}, {"residual": 33.25})
     assert wire.verdict_of(wire.verdict_row(verdict)) == verdict
     quiet = Verdict(T0, None, Readiness.WARMING)
     assert wire.verdict_of(wire.verdict_row(quiet)) == quiet

@@ -3,7 +3,7 @@
 | measurement | tags | fields |
 |---|---|---|
 | `wq` | `station`, `channel`, `param` | `value` float, `qc` int (QARTOD), `why` string where there is a reason |
-| `verdict` | `station` | `probability` float, `abnormal` bool, `cause`, `readiness`, `evidence` (JSON), `score_NAME` float |
+| `verdict` | `station` | `probability` float, `abnormal` bool, `cause`, `readiness`, `evidence` and `doubts` (JSON), `score_NAME` float |
 | `alarm` | `station`, `alarm`, `prio`, `n` | `state`, `previous`, `active`, `acked`, `cause`, `probability`, `id`, `occurrence`, `number`, `onset`, `by`, `evidence` and `detail` (JSON), `text_en`, `text_es` |
 | `collector` | `central` | `refused` bool: the database refused a point of somebody's just then |
 
@@ -63,6 +63,8 @@ def of_verdict(station: str, verdict: Verdict) -> Point:
         fields["probability"] = float(verdict.probability)
     if verdict.evidence:
         fields["evidence"] = _evidence(verdict.evidence)
+    if verdict.doubts:
+        fields["doubts"] = _json(dict(verdict.doubts))
     fields |= {f"score_{name}": float(score) for name, score in verdict.scores.items()}
     return Point("verdict", {"station": station}, fields, verdict.time)
 

@@ -86,9 +86,9 @@ class Station:
     detectors: tuple[DetectorSpec, ...]
 
 
-FAST_DETECTORS = ("residual", "residual_trees")
-"""Used at steps of less than `SLOW_S` where the file names none; above, SLOW_DETECTORS."""
-SLOW_DETECTORS = ("forecast",)
+USUAL_DETECTORS = ("residual", "residual_trees")
+"""Used where the file names none, but for a river at steps of `SLOW_S` and more: there RIVER_DETECTORS."""
+RIVER_DETECTORS = ("forecast",)
 SLOW_S = 300.0
 
 
@@ -115,7 +115,7 @@ def station_from(data: dict[str, Any], path: Path) -> Station:
         file=file, id=raw.station.id, name=raw.station.name or raw.station.id, water=raw.station.water,
         time_zone=raw.station.time_zone, data=path.parent / raw.station.data, centrals=raw.station.centrals,
         history=raw.station.history, broker=raw.broker, probes=probes, channels=channels,
-        detection=raw.detection, detectors=_detectors(raw.detectors, raw.detection.step, file),
+        detection=raw.detection, detectors=_detectors(raw, file),
     )  # fmt: skip
 
 
@@ -264,9 +264,9 @@ def _check_detection(table: DetectionTable, file: str) -> None:
         )
 
 
-def _detectors(tables: list[dict[str, Any]], step: float, file: str) -> tuple[DetectorSpec, ...]:
+def _detectors(raw: StationFile, file: str) -> tuple[DetectorSpec, ...]:
     specs = []
-    for i, table in enumerate(tables):
+    for i, table in enumerate(raw.detectors):
         name = table.get("name")
         if not isinstance(name, str):
             raise ConfigError(
@@ -277,7 +277,8 @@ def _detectors(tables: list[dict[str, Any]], step: float, file: str) -> tuple[De
             )
         specs.append(DetectorSpec(name, {k: v for k, v in table.items() if k != "name"}, f"detectors[{i}]"))
     unique([s.name for s in specs], file, "detectors", "name")
-    usual = FAST_DETECTORS if step < SLOW_S else SLOW_DETECTORS
+    slow_river = raw.station.water == "river" and raw.detection.step >= SLOW_S
+    usual = RIVER_DETECTORS if slow_river else USUAL_DETECTORS
     return tuple(specs) or tuple(DetectorSpec(name, {}, "detectors") for name in usual)
 
 

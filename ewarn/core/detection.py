@@ -38,12 +38,16 @@ class _Member:
     detector: Detector
     threshold: float
     explain: Explain | None
+    doubt: Callable[[dict[str, float]], Mapping[str, str]] | None = None
     failures: int = 0
     fault: str = ""
 
     @classmethod
     def of(cls, name: str, detector: Any) -> _Member:
-        return cls(name, detector, float(getattr(detector, "threshold", 1.0)), getattr(detector, "explain_one", None))
+        threshold = float(getattr(detector, "threshold", 1.0))
+        return cls(
+            name, detector, threshold, getattr(detector, "explain_one", None), getattr(detector, "doubt_one", None)
+        )
 
     def guarded(self, work: Callable[[dict[str, float]], Any], x: dict[str, float]) -> Any:
         """What the detector gives, None where it raises; after some failures in a row it is asked no more."""
@@ -98,13 +102,14 @@ class Detection:
         scores = self._scores(x)
         ratio = self._fuse(scores)
         evidence = self._evidence(sample.time, x, scores)
+        doubts = self._doubts(x)
         suspected = ratio is not None and ratio >= 1
         self._learn_unless(suspected, x)
         if self._seen * self.station.detection.step < self.station.detection.warmup or ratio is None:
             return Verdict(sample.time, None, Readiness.WARMING, scores=scores)
-        cause = self._cause(suspected, evidence, x)
+        cause = self._cause(suspected, evidence, doubts, x)
         power = ratio**_STEEPNESS
-        return Verdict(sample.time, power / (1 + power), Readiness.READY, suspected, cause, evidence, scores)
+        return Verdict(sample.time, power / (1 + power), Readiness.READY, suspected, cause, evidence, doubts, scores)
 
     def _scores(self, x: dict[str, float]) -> dict[str, float]:
         scores = {m.name: m.guarded(m.detector.score_one, x) for m in self._members}
@@ -151,16 +156,28 @@ class Detection:
         found = [Evidence(c, x[c], accounts[c][1], accounts[c][0], self._since[c]) for c in moved]
         return tuple(sorted(found, key=lambda e: (-e.score, e.channel)))
 
-    def _cause(self, suspected: bool, evidence: tuple[Evidence, ...], x: Mapping[str, float]) -> Cause:
+    def _doubts(self, x: dict[str, float]) -> dict[str, str]:
+        """What seems wrong with a sensor, by channel; the first detector that says so counts."""
+        doubts: dict[str, str] = {}
+        for member in self._members:
+            told = member.guarded(member.doubt, x) if member.doubt else None
+            doubts = {**(told or {}), **doubts}
+        return doubts
+
+    def _cause(
+        self, suspected: bool, evidence: tuple[Evidence, ...], doubts: Mapping[str, str], x: Mapping[str, float]
+    ) -> Cause:
         if suspected and not evidence:
             return Cause.UNKNOWN
         self._dry = _out_of_water(evidence, x, before=self._dry)
         if suspected and self._dry:
             return Cause.SENSOR
+        # A detector that doubts sensors has left those out that it doubts; else one channel is no event.
+        telling = any(m.doubt and not m.fault for m in self._members)
         if suspected:
-            return Cause.CONTAMINATION if len(evidence) >= 2 or len(x) == 1 else Cause.SENSOR
-        alone = len(evidence) == 1 and evidence[0].score >= _LOUD
-        return Cause.SENSOR if alone else Cause.NONE
+            return Cause.CONTAMINATION if telling or len(evidence) >= 2 or len(x) == 1 else Cause.SENSOR
+        alone = not telling and len(evidence) == 1 and evidence[0].score >= _LOUD
+        return Cause.SENSOR if alone or doubts else Cause.NONE
 
 
 def _out_of_water(evidence: tuple[Evidence, ...], x: Mapping[str, float], *, before: bool) -> bool:

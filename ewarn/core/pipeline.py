@@ -160,8 +160,8 @@ class Pipeline:
         detail: dict[str, str] = {}
         if holds and verdict.cause is Cause.CONTAMINATION:
             detail["hint"] = hint(verdict.evidence, sample.values, self.station.water)
-        if holds and alarm == SENSOR and verdict.evidence:
-            detail["channel"] = verdict.evidence[0].channel
+        if holds and alarm == SENSOR:
+            detail |= _suspect(verdict)
         context = Context(verdict.cause, verdict.probability, verdict.evidence, detail)
         onset = min([delay.onset, *(e.since for e in verdict.evidence)])
         self._note(step, alarm, machine.update(verdict.time, holds, onset, context))
@@ -199,3 +199,10 @@ class Pipeline:
         if alert is not None:
             step.alerts.append(alert)
             step.alarms[alarm] = self._machines[alarm].record
+
+
+def _suspect(verdict: Verdict) -> dict[str, str]:
+    """Which channel's sensor is meant, and what is wrong with it where that is known."""
+    for channel, reason in verdict.doubts.items():
+        return {"channel": channel, "reason": reason}
+    return {"channel": verdict.evidence[0].channel} if verdict.evidence else {}

@@ -27,6 +27,8 @@ def render(alert: Alert, language: str, *, station_name: str = "", time_zone: st
     lines = [_headline(alert, texts, station_name or alert.station)]
     lines.append(_priority(alert, texts, zone))
     lines += [f"- {_evidence(e, texts, language, zone)}" for e in alert.evidence[:_SHOWN]]
+    if "channel" in alert.detail and alert.active:
+        lines.append(texts["channel"].format(channel=_name(alert.detail["channel"], language)))
     if "reason" in alert.detail and alert.active:
         lines.append(texts["reason"].format(reason=_code(texts, "reason", alert.detail["reason"])))
     if alert.cause is Cause.CONTAMINATION and alert.active:

@@ -8,6 +8,7 @@ import pytest
 from river import anomaly
 
 from detectors import residual
+from detectors.forecast import ForecastDetector
 from detectors.residual import ResidualDetector
 from detectors.residual_trees import ResidualTrees
 from ewarn.testing import CHANNELS, detector_checks, synthetic_sample
@@ -16,6 +17,8 @@ RESOLUTION = {"ph": 0.01, "spcond": 0.1, "do": 0.01, "turbidity": 0.01, "orp": 0
 MAKERS = {
     "residual": lambda: ResidualDetector(step_s=60, resolution=RESOLUTION),
     "residual without resolution": lambda: ResidualDetector(step_s=900),
+    "forecast": lambda: ForecastDetector(step_s=900, resolution=RESOLUTION),
+    "forecast without resolution": lambda: ForecastDetector(step_s=900),
     "residual_trees": lambda: ResidualTrees(step_s=60, resolution=RESOLUTION),
     "residual_trees without resolution": lambda: ResidualTrees(step_s=60),
     "river HalfSpaceTrees": lambda: anomaly.HalfSpaceTrees(seed=1, n_trees=5, height=4, window_size=50),
