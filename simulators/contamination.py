@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simulators.chance import Floats
-from simulators.water import Water
+from simulators.water import AnyWater
 
 _PK1 = 6.35
 _ALKALINITY_MEQ = {"river": 2.6, "treated": 1.6}
@@ -121,7 +121,7 @@ class Contamination:
 class Scene:
     """A water with contaminations laid over it."""
 
-    water: Water
+    water: AnyWater
     contaminations: tuple[Contamination, ...] = ()
 
     def values(self, parameter: str, times: Floats) -> Floats:

@@ -8,7 +8,7 @@ several scales. Oxygen saturation after Benson and Krause (Limnol. Oceanogr. 25,
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -33,6 +33,17 @@ def saturation(temperature: Floats) -> Floats:
     return np.asarray(np.exp(sum(c / kelvin**i for i, c in enumerate(terms))))
 
 
+class AnyWater(Protocol):
+    """Water that has parameters at instants: made up, or recorded."""
+
+    @property
+    def kind(self) -> Kind:
+        """River or treated."""
+
+    def values(self, parameter: str, times: Floats) -> Floats:
+        """A parameter at each instant (seconds since 1970 UTC), in its unit."""
+
+
 class Water:
     """One body of water.
 
@@ -42,7 +53,8 @@ class Water:
     """
 
     def __init__(self, seed: int, kind: Kind = "river") -> None:
-        self.seed, self.kind = seed, kind
+        self.seed = seed
+        self.kind: Kind = kind
         self._parameters: dict[str, Callable[[Floats], Floats]] = {
             "water_temp": self._temperature,
             "ph": lambda t: 7.95 + 0.12 * self._light(t) + 0.03 * self._slow("ph", t, 9 * HOUR),
