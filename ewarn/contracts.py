@@ -37,7 +37,8 @@ class Reading:
         channel: id of the channel, unique in its station.
         time: when the value was read at the probe (middle of the request).
         value: in the channel's unit; None exactly when quality is MISSING.
-        quality: QARTOD flag. A driver says NOT_EVALUATED, FAIL (the probe says that it is bad) or MISSING.
+        quality: QARTOD flag. A driver says NOT_EVALUATED, SUSPECT or FAIL (as the probe doubts or denies it) or
+            MISSING.
         reason: why it is not PASS, a short code as `no_reply`, `gross_range`; "" where there is nothing to say.
     """
 

@@ -166,7 +166,7 @@ def readings_of(row: Row) -> list[Reading]:
             for name, flag in flags.items()
             if name not in row
         ]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WireError(f"not a row of readings: {error!r}") from error
     return readings
 

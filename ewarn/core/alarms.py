@@ -10,6 +10,7 @@ A return of the condition before the acknowledgement belongs to the same occurre
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -99,15 +100,19 @@ class Delay:
     """On-delay in steps, off-delay in time.
 
     The condition appears when `on_steps` of the last `of_steps` are true, and goes when none was for `off_delay`.
+    A time without steps proves nothing: after a gap, both delays begin anew.
 
     Args:
         on_steps, of_steps: of the on-delay.
         off_delay: seconds.
+        gap: seconds without a step from which on nothing is known of the time before.
         active: whether the condition held before.
     """
 
-    def __init__(self, on_steps: int, of_steps: int, off_delay: float, *, active: bool = False) -> None:
-        self._on, self._off = on_steps, round(off_delay * 1000)
+    def __init__(
+        self, on_steps: int, of_steps: int, off_delay: float, *, gap: float = math.inf, active: bool = False
+    ) -> None:
+        self._on, self._off, self._gap = on_steps, round(off_delay * 1000), gap * 1000
         self._recent: deque[tuple[Millis, bool]] = deque(maxlen=of_steps)
         self._last_true: Millis | None = None
         self.active = active
@@ -115,6 +120,9 @@ class Delay:
 
     def update(self, now: Millis, condition: bool) -> bool:
         """Whether the condition holds, delays applied. `onset` is then its first true step."""
+        if self._recent and now - self._recent[-1][0] > self._gap:
+            self._recent.clear()
+            self._last_true = now
         self._recent.append((now, condition))
         if condition or self._last_true is None:
             self._last_true = now

@@ -5,6 +5,9 @@ Fusion. A detector's score over its own threshold is its ratio. Detectors that c
 fifth. Where no detector can explain itself, the largest ratio of all counts. probability = r⁶ / (1 + r⁶): one half at
 the threshold, strictly increasing.
 
+What an instrument computes from a sensor that is there already (salinity from conductance) is not shown to detectors:
+one sensor that fails must not look like two that agree.
+
 Learning is held back while an event is suspected, for `hold` at most: a change that stays becomes the new normal.
 """
 
@@ -13,9 +16,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from ewarn.config import Station
+from ewarn.config import ChannelSpec, Station
 from ewarn.contracts import Cause, Detector, Evidence, Millis, Readiness, Sample, Verdict
 from ewarn.parameters import parameter_of
 
@@ -26,7 +29,13 @@ _DOUBT = 0.2
 _FAILURES = 10
 _DRY_US_CM = 20.0
 _DRY_SHARE = 0.1
+_LEAST = 1e-50
+_ONE_SENSOR = (
+    ("spcond", "conductivity", "tds", "salinity"), ("do", "do_sat"), ("turbidity", "turbidity_ntu"),
+)  # fmt: skip
+"""Parameters that one sensor gives, the one that is nearest to it first."""
 
+_T = TypeVar("_T")
 Explain = Callable[[dict[str, float]], Mapping[str, tuple[float, float]]]
 
 
@@ -39,7 +48,7 @@ class _Member:
     threshold: float
     explain: Explain | None
     doubt: Callable[[dict[str, float]], Mapping[str, str]] | None = None
-    failures: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
     fault: str = ""
 
     @classmethod
@@ -49,21 +58,58 @@ class _Member:
             name, detector, threshold, getattr(detector, "explain_one", None), getattr(detector, "doubt_one", None)
         )
 
-    def guarded(self, work: Callable[[dict[str, float]], Any], x: dict[str, float]) -> Any:
-        """What the detector gives, None where it raises; after some failures in a row it is asked no more."""
+    def score(self, x: Mapping[str, float]) -> float | None:
+        """Its score, None where it gives none."""
+        score = self._guarded("score", self.detector.score_one, x, _finite)
+        return None if score is None else float(score)
+
+    def accounts(self, x: Mapping[str, float]) -> Mapping[str, tuple[float, float]]:
+        """What it says of each channel: score in nats and expected value."""
+        if self.explain is None:
+            return {}
+
+        def checked(told: Any) -> dict[str, tuple[float, float]]:
+            pairs = ((str(c), (_finite(nats), _finite(expected))) for c, (nats, expected) in told.items())
+            return {c: pair for c, pair in pairs if c in x}
+
+        return self._guarded("account", self.explain, x, checked) or {}
+
+    def doubts(self, x: Mapping[str, float]) -> Mapping[str, str]:
+        """The sensors that it doubts, and why."""
+        if self.doubt is None:
+            return {}
+
+        def checked(told: Any) -> dict[str, str]:
+            return {str(c): str(r) for c, r in told.items() if c in x}
+
+        return self._guarded("doubt", self.doubt, x, checked) or {}
+
+    def learn(self, x: Mapping[str, float]) -> None:
+        """Have it learn."""
+        self._guarded("learn", self.detector.learn_one, x, lambda _nothing: None)
+
+    def _guarded(
+        self, what: str, work: Callable[[dict[str, float]], Any], x: Mapping[str, float], check: Callable[[Any], _T]
+    ) -> _T | None:
+        """What the detector gives, None where it raises or gives nonsense; often in a row, and it is out."""
         if self.fault:
             return None
         try:
-            result = work(dict(x))
-            if isinstance(result, float | int) and not math.isfinite(result):
-                raise ValueError(f"score {result}")  # noqa: TRY301  (a score that is no number is a failure like others)
+            result = check(work(dict(x)))
         except Exception as error:  # noqa: BLE001  (a detector may raise anything; it must not stop the others)
-            self.failures += 1
-            if self.failures >= _FAILURES:
-                self.fault = f"switched off after {self.failures} failures in a row: {error!r}"
+            self.failures[what] = self.failures.get(what, 0) + 1
+            if self.failures[what] >= _FAILURES:
+                self.fault = f"switched off after {_FAILURES} failures in a row: {what}: {error!r}"
             return None
-        self.failures = 0
+        self.failures[what] = 0
         return result
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no number")
+    return number
 
 
 @dataclass(slots=True)
@@ -79,6 +125,7 @@ class Detection:
     detectors: Mapping[str, Detector]
     _members: list[_Member] = field(init=False)
     _quality: frozenset[str] = field(init=False)
+    _derived: frozenset[str] = field(init=False)
     _since: dict[str, Millis] = field(init=False, default_factory=dict)
     _seen: int = field(init=False, default=0)
     _held: int = field(init=False, default=0)
@@ -87,6 +134,7 @@ class Detection:
     def __post_init__(self) -> None:
         self._members = [_Member.of(name, d) for name, d in self.detectors.items()]
         self._quality = frozenset(c.id for c in self.station.channels.values() if c.role == "quality")
+        self._derived = derived(self.station.channels)
 
     @property
     def faults(self) -> dict[str, str]:
@@ -95,7 +143,7 @@ class Detection:
 
     def judge(self, sample: Sample) -> Verdict:
         """The verdict on a sample; learns from it unless an event is suspected."""
-        x = dict(sample.values)
+        x = {name: value for name, value in sample.values.items() if name not in self._derived}
         if not self._quality & x.keys():
             self._learn(x)
             return Verdict(sample.time, None, Readiness.NO_DATA, cause=Cause.COMMUNICATION)
@@ -108,12 +156,12 @@ class Detection:
         if self._seen * self.station.detection.step < self.station.detection.warmup or ratio is None:
             return Verdict(sample.time, None, Readiness.WARMING, scores=scores)
         cause = self._cause(suspected, evidence, doubts, x)
-        power = ratio**_STEEPNESS
-        return Verdict(sample.time, power / (1 + power), Readiness.READY, suspected, cause, evidence, doubts, scores)
+        probability = 1 / (1 + min(max(ratio, _LEAST), 1 / _LEAST) ** -_STEEPNESS)
+        return Verdict(sample.time, probability, Readiness.READY, suspected, cause, evidence, doubts, scores)
 
     def _scores(self, x: dict[str, float]) -> dict[str, float]:
-        scores = {m.name: m.guarded(m.detector.score_one, x) for m in self._members}
-        return {name: float(score) for name, score in scores.items() if score is not None}
+        scores = {m.name: m.score(x) for m in self._members}
+        return {name: score for name, score in scores.items() if score is not None}
 
     def _fuse(self, scores: Mapping[str, float]) -> float | None:
         """The ratio to the threshold, None where no detector gave a score."""
@@ -138,7 +186,7 @@ class Detection:
     def _learn(self, x: dict[str, float]) -> None:
         self._seen += bool(x)
         for member in self._members:
-            member.guarded(member.detector.learn_one, x)
+            member.learn(x)
 
     def _evidence(self, time: Millis, x: dict[str, float], scores: Mapping[str, float]) -> tuple[Evidence, ...]:
         """Channels that moved, strongest first; `since` lasts as long as a channel stays out."""
@@ -146,8 +194,7 @@ class Detection:
             return ()
         accounts: dict[str, tuple[float, float]] = {}
         for member in self._members:
-            told = member.guarded(member.explain, x) if member.explain else None
-            for channel, account in (told or {}).items():
+            for channel, account in member.accounts(x).items():
                 accounts[channel] = max(accounts.get(channel, account), account)
         moved = {c for c, (score, _) in accounts.items() if score >= _MOVED}
         self._since = {c: t for c, t in self._since.items() if c in moved or c not in accounts}
@@ -160,8 +207,7 @@ class Detection:
         """What seems wrong with a sensor, by channel; the first detector that says so counts."""
         doubts: dict[str, str] = {}
         for member in self._members:
-            told = member.guarded(member.doubt, x) if member.doubt else None
-            doubts = {**(told or {}), **doubts}
+            doubts = {**member.doubts(x), **doubts}
         return doubts
 
     def _cause(
@@ -178,6 +224,23 @@ class Detection:
             return Cause.CONTAMINATION if telling or len(evidence) >= 2 or len(x) == 1 else Cause.SENSOR
         alone = not telling and len(evidence) == 1 and evidence[0].score >= _LOUD
         return Cause.SENSOR if alone or doubts else Cause.NONE
+
+
+def derived(channels: Mapping[str, ChannelSpec]) -> frozenset[str]:
+    """Channels that an instrument computes from a sensor which another channel shows: they are no second witness.
+
+    Without probes, as in records, channels of the same prefix and number are of one instrument.
+    """
+    first: dict[tuple[str, int], int] = {}
+    places: dict[str, tuple[tuple[str, int], int]] = {}
+    for spec in channels.values():
+        for group, parameters in enumerate(_ONE_SENSOR):
+            if spec.parameter in parameters:
+                owner = spec.probe or spec.id.replace(parameter_of(spec.id) or spec.id, "")
+                key, rank = (owner, group), parameters.index(spec.parameter)
+                places[spec.id] = key, rank
+                first[key] = min(first.get(key, rank), rank)
+    return frozenset(id_ for id_, (key, rank) in places.items() if rank > first[key])
 
 
 def _out_of_water(evidence: tuple[Evidence, ...], x: Mapping[str, float], *, before: bool) -> bool:

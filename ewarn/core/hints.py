@@ -1,8 +1,9 @@
 """What a contamination is consistent with, from the signs of the changes. Never a diagnosis; unknown is an answer.
 
 Each pattern says which parameters rise (+1) and fall (-1). It gains a point for every channel that moved as it says,
-loses one for every channel that moved otherwise, and half a point for every one that it expects, that is measured,
-and that stayed. Directions after mass balance of the substances (EPA/600/R-09/076 gives the same for treated water).
+loses one for every channel that moved otherwise, and half a point for every one that it expects, that is measured, and
+that stayed. A parameter whose probes contradict each other says nothing. Directions after mass balance of the
+substances (EPA/600/R-09/076 gives the same for treated water).
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ def hint(moved: Iterable[Evidence], measured: Iterable[str], water: str) -> str:
         measured: channels that have a value.
         water: "river" or "treated".
     """
-    signs = {_name(e.channel): 1 if e.value > e.expected else -1 for e in moved}
+    both: dict[str, set[int]] = {}
+    for e in moved:
+        both.setdefault(_name(e.channel), set()).add(1 if e.value > e.expected else -1)
+    signs = {name: found.pop() for name, found in both.items() if len(found) == 1}
     present = {_name(channel) for channel in measured}
     patterns = _TREATED if water == "treated" else _RIVER
     ranked = sorted(((_points(p, signs, present), code) for code, p in patterns.items()), reverse=True)

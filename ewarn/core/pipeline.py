@@ -31,6 +31,9 @@ from ewarn.core.sampling import Sampler
 CONTAMINATION = "contamination"
 SENSOR = "sensor"
 _SENSOR_ON, _SENSOR_OF = 5, 6
+_GAP_STEPS = 4
+_PATIENCE = 2.5
+"""Intervals that a slow probe may be silent."""
 
 
 @dataclass(slots=True)
@@ -80,9 +83,10 @@ class Pipeline:
         for probe in station.probes:
             self._add(f"probe-{probe.id}", Priority.MEDIUM, alarms or {})
         d = station.detection
+        gap = max(d.off_delay, _GAP_STEPS * d.step)
         self._delays = {
-            CONTAMINATION: Delay(d.on_steps, d.of_steps, d.off_delay, active=self._active(CONTAMINATION)),
-            SENSOR: Delay(_SENSOR_ON, _SENSOR_OF, d.off_delay, active=self._active(SENSOR)),
+            CONTAMINATION: Delay(d.on_steps, d.of_steps, d.off_delay, gap=gap, active=self._active(CONTAMINATION)),
+            SENSOR: Delay(_SENSOR_ON, _SENSOR_OF, d.off_delay, gap=gap, active=self._active(SENSOR)),
         }
         self._heard: dict[str, Millis] = {}
         self._silence: dict[str, str] = {}
@@ -101,9 +105,13 @@ class Pipeline:
         return step
 
     def tick(self, now: Millis) -> Step:
-        """Time passes without readings."""
+        """Time passes without readings; a channel that is overdue gives a missing one, once a gap."""
         self._now = max(self._now, now)
         step = Step()
+        if not self.muted:
+            step.readings += self._quality.overdue(self._now)
+            for reading in step.readings:
+                self._listen(reading)
         for sample in self._sampler.tick(self._now):
             self._take(step, sample)
         self._watch(step)
@@ -180,8 +188,8 @@ class Pipeline:
         """Silence of a probe is an alarm of its own, never one of the water."""
         if self.muted:
             return
-        limit = self.station.detection.silence * 1000
         for probe in self.station.probes:
+            limit = 1000 * max(self.station.detection.silence, _PATIENCE * probe.every)
             alarm = f"probe-{probe.id}"
             # An alarm that was active before a restart stays until the probe is heard.
             heard = self._heard.setdefault(probe.id, 0 if self._active(alarm) else self._now)

@@ -178,8 +178,8 @@ class Edge:
             await self._clock.sleep(max(1.0, self.station.detection.step / 12))
             now = self._clock.now()
             step = self._pipeline.tick(now)
-            if step.verdicts or step.alerts:
-                self._conclude(now, (), step)
+            if step.readings or step.verdicts or step.alerts:
+                self._conclude(now, step.readings, step)
 
     async def acknowledge(self, alarm: str, by: str) -> None:
         """A person has seen an alarm; returns when that is written down.

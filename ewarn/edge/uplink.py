@@ -96,20 +96,18 @@ class _Stream:
     Attributes:
         kind: of the rows, and leaf of their topic.
         awake: set when there may be something to send.
-        idle: set while everything is sent that can be.
         wanted: set when a central may have come back.
         pause: seconds to rest after the next refusal.
     """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.awake, self.idle, self.wanted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.awake, self.wanted = asyncio.Event(), asyncio.Event()
         self.sent: dict[int, _Sent] = {}
         self.pause = 1.0
 
     def wake(self) -> None:
         """There may be something to send."""
-        self.idle.clear()
         self.awake.set()
 
     def waiting(self, now: float) -> set[int]:
@@ -222,12 +220,6 @@ class Uplink:
             link.cancel()
             await asyncio.gather(link, return_exceptions=True)
 
-    async def drained(self) -> None:
-        """Return when everything is sent, or cannot be."""
-        for stream in self._streams:
-            if self._link.connected:
-                await stream.idle.wait()
-
     async def say_offline(self) -> None:
         """Tell the centrals that this end is meant."""
         self._documents["status"] = self._state("offline")
@@ -253,8 +245,6 @@ class Uplink:
 
     async def _rest(self, stream: _Stream) -> None:
         """Wait for new rows, or for the next that is to be sent again."""
-        if not stream.awake.is_set():
-            stream.idle.set()
         due = min((sent.due for sent in stream.sent.values()), default=time.monotonic() + RESEND)
         await _wait(stream.awake, max(0.0, due - time.monotonic()))
 

@@ -1,7 +1,7 @@
 """Recorded water: CSV, plain or gzipped, with a column `time` and one column a channel.
 
 What cannot be used is named by row and counted, and reading goes on: a text in a number, a row that is too short or too
-long, a time that is none, repeats the row before or runs backwards.
+long, a time that is none, repeats the row before, runs backwards, or runs ahead of the row after it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ LABELS = frozenset({"event", "event_id", "strength", "contaminant", "ignore", "f
 _PROBED_ROWS = 500
 _EMPTY = frozenset({"", "nan", "NaN", "NA"})
 _NAMED = 20
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _DAMAGE = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError)
 
 
@@ -52,6 +54,7 @@ class Record:
         channels: station channels, by column.
         ignored: columns that are no channel of the station and no label.
         skipped: rows passed over, by reason.
+        no_numbers: cells taken as missing since they hold no number.
         complaints: the first of them, named by row.
     """
 
@@ -61,6 +64,7 @@ class Record:
     width: int
     ignored: tuple[str, ...]
     skipped: Counter[str] = field(default_factory=Counter)
+    no_numbers: int = 0
     complaints: list[str] = field(default_factory=list)
 
     @classmethod
@@ -85,8 +89,8 @@ class Record:
             table = csv.reader(stream)
             next(table)
             try:
-                for number, cells in enumerate(table, start=2):
-                    row = self._row(number, cells, last)
+                for number, (cells, following) in enumerate(_with_next(table), start=2):
+                    row = self._row(number, cells, last, following)
                     if row.readings is not None:
                         last = row.time
                     yield row
@@ -98,8 +102,8 @@ class Record:
         for row in self.rows():
             yield from row.readings or ()
 
-    def _row(self, number: int, cells: list[str], last: Millis | None) -> Row:
-        text = cells[self.time_column] if len(cells) > self.time_column else ""
+    def _row(self, number: int, cells: list[str], last: Millis | None, following: list[str]) -> Row:
+        text = self._time_text(cells)
         if len(cells) != self.width:
             return self._pass_over(number, text, "width", f"{len(cells)} cells instead of {self.width}")
         try:
@@ -109,18 +113,29 @@ class Record:
         if last is not None and time <= last:
             what = "repeats the row before" if time == last else "runs backwards"
             return self._pass_over(number, text, "order", f"time {text} {what}")
+        if last is not None and last < self._time_or(following, last) < time:
+            return self._pass_over(number, text, "order", f"time {text} runs ahead of the next row")
         return Row(
             number, text, time, [self._reading(number, name, time, cells[i]) for i, name in self.channels.items()]
         )
 
+    def _time_text(self, cells: list[str]) -> str:
+        return cells[self.time_column] if len(cells) > self.time_column else ""
+
+    def _time_or(self, cells: list[str], otherwise: Millis) -> Millis:
+        try:
+            return from_text(self._time_text(cells))
+        except ValueError:
+            return otherwise
+
     def _reading(self, number: int, channel: str, time: Millis, cell: str) -> Reading:
         if cell in _EMPTY:
             return Reading(channel, time, None, Quality.MISSING, "empty")
-        try:
+        if _NUMBER.fullmatch(cell):
             return Reading(channel, time, float(cell))
-        except ValueError:
-            self._complain(number, "number", f"{channel} {cell!r} is no number; taken as missing")
-            return Reading(channel, time, None, Quality.MISSING, "not_a_number")
+        self.no_numbers += 1
+        self._complain(number, "number", f"{channel} {cell!r} is no number; taken as missing")
+        return Reading(channel, time, None, Quality.MISSING, "not_a_number")
 
     def _pass_over(self, number: int, text: str, kind: str, problem: str) -> Row:
         self._complain(number, kind, problem)
@@ -178,7 +193,21 @@ def _beginning(path: Path, rows: int) -> tuple[list[str], list[list[str]]]:
         raise RecordError(f"{path}: is empty; it needs a header with `time` and the channels")
     if "time" not in header:
         raise RecordError(f"{path}: no column `time`; columns are: {', '.join(header)}")
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise RecordError(f"{path}: column {', '.join(twice)} is there twice; which one counts?")
     return header, first
+
+
+def _with_next(rows: Iterable[list[str]]) -> Iterator[tuple[list[str], list[str]]]:
+    """Each row with the one after it; the last with an empty one."""
+    row: list[str] | None = None
+    for following in rows:
+        if row is not None:
+            yield row, following
+        row = following
+    if row is not None:
+        yield row, []
 
 
 def _interval(rows: Sequence[Sequence[str]], column: int) -> float:
@@ -194,7 +223,7 @@ def _interval(rows: Sequence[Sequence[str]], column: int) -> float:
 def _text(path: Path) -> TextIO:
     try:
         if path.suffix == ".gz":
-            return gzip.open(path, "rt", encoding="utf-8", newline="")
-        return path.open(encoding="utf-8", newline="")
+            return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+        return path.open(encoding="utf-8-sig", newline="")
     except OSError as error:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from error

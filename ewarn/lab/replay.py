@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ewarn.config import Station
 from ewarn.contracts import AlarmState, Alert, Detector, Verdict
 from ewarn.core.pipeline import CONTAMINATION, Pipeline
+from ewarn.errors import RecordError
 from ewarn.lab.record import Record, Row
 
 COLUMNS = ("time", "probability", "alert", "cause")
@@ -27,7 +29,8 @@ class ReplayReport:
         rows: of the record.
         evaluated: rows with a probability.
         alerts: every transition of every alarm.
-        skipped: rows passed over.
+        skipped: rows passed over, by reason.
+        no_numbers: cells taken as missing since they hold no number.
         complaints: the first of them, named by row.
         ignored: columns that are neither channel nor label.
         faults: detectors that were switched off.
@@ -35,7 +38,8 @@ class ReplayReport:
 
     rows: int = 0
     evaluated: int = 0
-    skipped: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    no_numbers: int = 0
     alerts: list[Alert] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     ignored: tuple[str, ...] = ()
@@ -45,11 +49,14 @@ class ReplayReport:
         """A few lines for people."""
         raised = [a for a in self.alerts if a.alarm == CONTAMINATION and a.state is AlarmState.UNACKNOWLEDGED]
         lines = [
-            f"{self.rows} rows, {self.evaluated} evaluated, {self.skipped} passed over",
+            f"{self.rows} rows, {self.evaluated} evaluated, {sum(self.skipped.values())} passed over",
             f"{len(raised)} contamination alerts, {len(self.alerts)} transitions of all alarms",
         ]
         if self.ignored:
             lines.append(f"columns passed over: {', '.join(self.ignored)}")
+        lines += [f"passed over for their {kind}: {count} rows" for kind, count in self.skipped.items()]
+        if self.no_numbers:
+            lines.append(f"taken as missing since they are no numbers: {self.no_numbers} cells")
         lines += [f"detector {name}: {fault}" for name, fault in self.faults.items()]
         return "\n".join(lines + self.complaints)
 
@@ -72,13 +79,13 @@ def replay(
         on_progress: told the share done, 0 to 1.
 
     Raises:
-        RecordError: the record cannot be read, or lacks a channel.
+        RecordError: the record cannot be read, or lacks a channel; or the scores cannot be written.
     """
     source, pipeline, report = Record.open(record, station), Pipeline(station, detectors), ReplayReport()
     report.ignored = source.ignored
     total = _lines(record)
     with ExitStack() as stack:
-        out = csv.writer(stack.enter_context(scores.open("w", encoding="utf-8", newline=""))) if scores else None
+        out = csv.writer(stack.enter_context(_created(scores, record))) if scores else None
         if out:
             out.writerow(COLUMNS)
         last: Verdict | None = None
@@ -91,7 +98,8 @@ def replay(
             if report.rows % _PROGRESS_ROWS == 0:
                 on_progress(min(1.0, report.rows / max(1, total)))
     on_progress(1.0)
-    report.skipped, report.complaints, report.faults = source.skipped_total(), source.complaints, pipeline.faults
+    report.skipped, report.no_numbers = source.skipped, source.no_numbers
+    report.complaints, report.faults = source.complaints, pipeline.faults
     return report
 
 
@@ -113,8 +121,20 @@ def _scores(row: Row, verdict: Verdict | None, *, active: bool) -> tuple[str, st
     return row.text, f"{verdict.probability:.9g}", str(int(active)), str(verdict.cause)
 
 
+def _created(scores: Path, record: Path) -> TextIO:
+    if scores.resolve() == record.resolve():
+        raise RecordError(f"{scores}: is the record itself; write the scores to another file")
+    try:
+        return scores.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise RecordError(f"{scores}: cannot be written: {error.strerror}") from error
+
+
 def _lines(path: Path) -> int:
-    """Rows to expect, for the progress."""
+    """Rows to expect, for the progress; 0 where the file is damaged: reading it says so."""
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as stream:
-        return sum(1 for _ in stream) - 1
+    try:
+        with opener(path, "rb") as stream:
+            return sum(1 for _ in stream) - 1
+    except (OSError, EOFError, zlib.error):
+        return 0

@@ -75,3 +75,16 @@ def test_on_delay_counts_steps_and_off_delay_time():
 def test_an_alarm_active_before_a_restart_stays_until_its_off_delay_has_passed():
     delay = Delay(2, 3, 120.0, active=True)
     assert [delay.update(t * 60_000, False) for t in range(3)] == [True, True, False]
+
+
+def test_an_outage_is_no_normal_water():
+    delay = Delay(1, 1, 120.0, gap=240.0, active=True)
+    delay.update(0, True)
+    assert [delay.update(600_000 + t * 60_000, False) for t in range(3)] == [True, True, False]
+
+
+def test_steps_before_an_outage_do_not_add_to_those_after_it():
+    delay = Delay(2, 3, 120.0, gap=240.0)
+    assert [delay.update(t, True) for t in (0, 600_000)] == [False, False]
+    assert delay.update(660_000, True)
+    assert delay.onset == 600_000

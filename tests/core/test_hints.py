@@ -41,3 +41,9 @@ def test_what_fits_nothing_is_unknown(signs):
 def test_two_patterns_that_fit_alike_are_unknown():
     both = moved(ph=1)
     assert hint(both, ("ph",), "river") == "unknown"  # alkali as well as a bloom
+
+
+def test_probes_of_one_parameter_that_contradict_each_other_say_nothing():
+    signs = {"ph": -1, "ph_2": 1, "spcond": 1, "orp": 1}
+    found = moved(**signs)
+    assert hint(found, MEASURED, "river") == hint(found[::-1], MEASURED, "river") == "salt"

@@ -1,11 +1,13 @@
 """The whole of what decides, on synthetic water."""
 
 import math
+from pathlib import Path
 
 import msgspec
 import pytest
 from synthetic import MINUTE, T0, WATER, Water
 
+from ewarn.config import station_from
 from ewarn.contracts import AlarmState, Cause, Quality, Readiness, Reading
 from ewarn.core.alarms import AlarmRecord
 from ewarn.core.pipeline import CONTAMINATION, SENSOR, Pipeline
@@ -206,3 +208,36 @@ def test_while_warming_data_flows_and_says_so(station, detectors, water):
 def test_the_same_history_gives_the_same_verdicts(station, detectors):
     runs = [verdicts(Water(7).feed(Pipeline(station, detectors()), 8 * HOURS)) for _ in range(2)]
     assert runs[0] == runs[1]
+
+
+def test_a_slow_probe_is_not_silent_between_two_readings(detectors):
+    slow = station_from(
+        {
+            "station": {"id": "slow"},
+            "lines": {"x": {"kind": "tcp", "host": "127.0.0.1", "port": 1}},
+            "probes": [{"id": "sonde", "driver": "modbus", "line": "x", "channels": ["ph", "do"], "every": "15m"}],
+        },
+        Path("slow.toml"),
+    )
+    pipeline = Pipeline(slow, {})
+    steps = []
+    for minute in range(120):
+        now = T0 + minute * MINUTE
+        if minute % 15 == 0:
+            steps.append(pipeline.accept(now, [Reading("ph", now, 8.0), Reading("do", now, 8.0)]))
+        steps.append(pipeline.tick(now + 30_000))
+    assert alerts(steps) == []
+    assert not [r for step in steps for r in step.readings if r.reason == "gap"]
+    late = [pipeline.tick(T0 + minute * MINUTE) for minute in range(120, 180)]
+    assert [(a.alarm, a.detail["reason"]) for a in alerts(late)] == [("probe-sonde", "gap")]
+    assert [r.channel for step in late for r in step.readings] == ["ph", "do"]
+
+
+def test_the_reason_of_a_silence_is_the_newest(pipeline, water):
+    water.feed(pipeline, 30)
+    water.dead = {"redox"}
+    water.feed(pipeline, 2)
+    water.dead = set()
+    water.feed(pipeline, 2)
+    silent = [pipeline.tick(T0 + (water.minute + i) * MINUTE) for i in range(1, 12)]
+    assert {a.detail["reason"] for a in alerts(silent)} == {"gap"}

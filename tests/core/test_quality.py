@@ -91,3 +91,21 @@ def test_every_flag_is_one_of_qartods_and_only_failures_lack_a_reason_to_pass(va
 def test_worst_is_not_the_largest_number():
     assert worst(Quality.MISSING, Quality.PASS) is Quality.PASS
     assert worst(Quality.FAIL, Quality.SUSPECT, Quality.MISSING) is Quality.FAIL
+
+
+def test_creep_below_the_resolution_is_no_flat_line():
+    slow = [8.0 + 0.004 * i for i in range(200)]
+    assert {flag for flag, _ in flags(slow, replace(SPEC, flat_after=600.0))[1:]} == {1}
+
+
+def test_a_channel_that_is_overdue_gives_a_missing_reading_once_a_gap():
+    control = QualityControl({"ph": replace(SPEC, probe="sonde", every=60.0), "do": replace(SPEC, every=60.0)})
+    assert control.overdue(T0) == []
+    control.check(Reading("ph", T0, 8.0))
+    control.check(Reading("do", T0, 8.0))
+    assert control.overdue(T0 + 150_000) == []
+    assert control.overdue(T0 + 151_000) == [Reading("ph", T0 + 60_000, None, Quality.MISSING, "gap")]
+    assert control.overdue(T0 + 900_000) == []
+    control.check(Reading("ph", T0 + 1_000_000, None, Quality.MISSING, "no_reply"))
+    assert control.overdue(T0 + 1_100_000) == []
+    assert len(control.overdue(T0 + 1_200_000)) == 1

@@ -231,7 +231,7 @@ async def test_a_new_process_sends_what_the_last_one_left(broker, tmp_path):
     now = CLOCK.now()
     async with edge(broker, tmp_path) as first:
         first.commit(now)
-        await first.uplink.drained()
+        await until(lambda: first.uplink.status.unheard >= 3)  # status, meta and the row: nobody is there
     journal = Journal.open(tmp_path / "s.sqlite", boot="b2", now=0)
     async with Central(broker) as central, edge(broker, tmp_path, journal=journal) as second:
         second.commit(now + 1000)
@@ -367,6 +367,5 @@ async def test_without_a_broker_it_waits_and_ends_quickly(broker, tmp_path):
         e.commit(CLOCK.now())
         await until(lambda: "refused" in e.uplink.problem)
         assert not e.uplink.status.connected
-        await asyncio.wait_for(e.uplink.drained(), 1)
         start = time.monotonic()
     assert time.monotonic() - start < 2

@@ -78,11 +78,60 @@ def test_bad_rows_are_named_counted_and_passed_over(tmp_path):
     table[50][0] = table[3][0]
     report, out = run(write(tmp_path / "r.csv", table), tmp_path)
     assert len(out) == 60
-    assert report.skipped == 4
+    assert report.skipped == {"order": 2, "width": 1, "time": 1}
+    assert report.no_numbers == 1
+    assert "taken as missing since they are no numbers: 1 cells" in report.summary()
     text = "\n".join(report.complaints)
     for expected in ("row 12: number: ph 'wet'", "row 22: width: 2 cells instead of 4", "row 32: time: 'noon'",
                      "row 42: order: time", "repeats the row before", "row 52: order", "runs backwards"):  # fmt: skip
         assert expected in text
+
+
+def test_one_wild_time_costs_its_own_row_only(tmp_path):
+    table = list(rows(200))
+    table[100][0] = "2099-01-01T00:00:00Z"
+    report, _ = run(write(tmp_path / "r.csv", table), tmp_path, warmup="1h")
+    assert report.skipped == {"order": 1}
+    assert report.evaluated > 130
+
+
+@pytest.mark.parametrize("cell", ["1_0", "٣", "0x10", "8,1", "--"])
+def test_what_is_no_plain_number_is_missing_and_named(tmp_path, cell):
+    table = list(rows(5))
+    table[2][1] = cell
+    report, _ = run(write(tmp_path / "r.csv", table), tmp_path)
+    assert report.no_numbers == 1
+    assert repr(cell) in report.complaints[0]
+
+
+def test_a_spreadsheets_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    path = write(tmp_path / "r.csv", rows(5))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert run(path, tmp_path)[0].rows == 5
+
+
+def test_scores_never_replace_the_record(tmp_path):
+    path = write(tmp_path / "r.csv", rows(5))
+    before, made = path.read_bytes(), station()
+    for scores in (path, tmp_path / "." / "r.csv"):
+        with pytest.raises(RecordError, match="the record itself"):
+            replay(made, path, scores, load_detectors(made))
+    assert path.read_bytes() == before
+    with pytest.raises(RecordError, match="cannot be written"):
+        replay(made, path, tmp_path / "nowhere" / "s.csv", load_detectors(made))
+
+
+def test_a_record_cut_short_is_named(tmp_path):
+    path = write(tmp_path / "r.csv.gz", rows(500))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(RecordError, match=r"r\.csv\.gz: damaged after line"):
+        run(path, tmp_path)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    table = [[*r[:2], *r[1:]] for r in rows(5)]
+    with pytest.raises(RecordError, match="column ph is there twice"):
+        run(write(tmp_path / "r.csv", table, ("time", "ph", "ph", "spcond", "event")), tmp_path)
 
 
 @pytest.mark.parametrize(
