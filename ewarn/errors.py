@@ -78,8 +78,7 @@ class ConfigError(PermanentError):
 
     def __init__(self, file: str, key: str, problem: str, remedy: str = "") -> None:
         self.file, self.key, self.problem, self.remedy = file, key, problem, remedy
-        where = f"{file}: {key}" if key else file
-        super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
+        super().__init__(": ".join(filter(None, (file, key, problem))) + (f"; {remedy}" if remedy else ""))
 
 
 class RecordError(PermanentError):

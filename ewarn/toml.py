@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +18,9 @@ T = TypeVar("T")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\s*")
+
+
+_LONGEST_S = 100 * 365 * 86400.0
 
 
 class Seconds(float):
@@ -33,7 +38,10 @@ def parse_seconds(text: str) -> Seconds:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a number with its unit, as 15s, 1m, 2h, 7d")
-    return Seconds(float(match[1]) * _UNITS[match[2]])
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if seconds > _LONGEST_S:
+        raise ValueError(f"{text!r} is not a duration of less than 100 years")
+    return Seconds(seconds)
 
 
 def _dec_hook(kind: type, value: object) -> object:
@@ -55,6 +63,19 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "", f"is not TOML: {error}", "texts need quotes; tables need brackets") from error
+    except RecursionError:
+        raise ConfigError(str(path), "", "is not TOML for us: its brackets nest too deeply", "close them") from None
+
+
+def file_problem(path: Path) -> str:
+    """Why there is no file at this path, "" where there is one."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return str(error.strerror)
+    except ValueError as error:
+        return str(error)
+    return "Is a directory" if stat.S_ISDIR(mode) else ""
 
 
 def decode_toml(path: Path, kind: type[T]) -> T:
@@ -62,22 +83,30 @@ def decode_toml(path: Path, kind: type[T]) -> T:
     return convert(read_toml(path), kind, str(path))
 
 
-def convert(data: Any, kind: type[T], file: str, prefix: str = "") -> T:
-    """Plain data as `kind`; `prefix` is the key that `data` stands under. Raises ConfigError."""
+def convert(data: Any, kind: type[T], file: str, prefix: str = "", *, also: Collection[str] = ()) -> T:
+    """Plain data as `kind`. Raises ConfigError.
+
+    Args:
+        data: of the document.
+        kind: what it has to be.
+        file: that it comes from.
+        prefix: the key that `data` stands under.
+        also: keys that may stand beside it and have been taken already, to be named with the known ones.
+    """
     try:
         return msgspec.convert(data, kind, dec_hook=_dec_hook)
     except msgspec.ValidationError as error:
-        raise _explain(str(error), data, kind, file, prefix) from error
+        raise _explain(str(error), data, kind, file, prefix, also) from error
 
 
-def _explain(text: str, data: Any, kind: type, file: str, prefix: str) -> ConfigError:
+def _explain(text: str, data: Any, kind: type, file: str, prefix: str, also: Collection[str]) -> ConfigError:
     message, _, where = text.partition(" - at `$")
     path = where.rstrip("`").lstrip(".")
     key = ".".join(part for part in (prefix, path) if part).replace(".[", "[")
     unknown = re.fullmatch(r"Object contains unknown field `(.+)`", message)
     if unknown:
         name = unknown[1]
-        known = _fields(kind, path)
+        known = [*_fields(kind, path, _lookup(data, path)), *(() if path else also)]
         close = difflib.get_close_matches(name, known, n=1)
         remedy = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
         return ConfigError(file, f"{key}.{name}" if key else name, "unknown key", remedy)
@@ -88,7 +117,7 @@ def _explain(text: str, data: Any, kind: type, file: str, prefix: str) -> Config
     expected = re.fullmatch(r"Expected (.+), got `(.+)`", message)
     if expected:
         return ConfigError(file, key, f"{found!r} is of type {expected[2]}", f"expected {expected[1].replace('`', '')}")
-    if message.startswith("Invalid enum value"):
+    if message.startswith("Invalid enum value") or (message.startswith("Invalid value") and _tags(kind, path)):
         return ConfigError(file, key, f"{found!r} is not allowed", _choices(kind, path))
     return ConfigError(file, key, f"{found!r}: {message}" if "is not a duration" not in message else message)
 
@@ -129,15 +158,27 @@ def _inner(info: Any, step: str) -> Any:
     return info
 
 
-def _fields(kind: Any, path: str) -> list[str]:
+def _fields(kind: Any, path: str, data: Any) -> list[str]:
+    """Keys of the table at `path`; where it may be one of several kinds, of the one whose tag `data` has."""
     info = _type_at(kind, path)
-    if isinstance(info, msgspec.inspect.UnionType):
-        info = next((t for t in info.types if isinstance(t, msgspec.inspect.StructType)), info)
-    return [f.encode_name for f in info.fields] if isinstance(info, msgspec.inspect.StructType) else []
+    structs = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+    for struct in structs:
+        if isinstance(struct, msgspec.inspect.StructType) and (
+            len(structs) == 1 or (isinstance(data, dict) and data.get(struct.tag_field) == struct.tag)
+        ):
+            return [f.encode_name for f in struct.fields]
+    return []
+
+
+def _tags(kind: Any, path: str) -> tuple[Any, ...]:
+    """Where `path` leads to the key that tells several kinds of tables apart: its values."""
+    parent, _, leaf = path.rpartition(".")
+    info = _type_at(kind, parent)
+    types = info.types if isinstance(info, msgspec.inspect.UnionType) else ()
+    return tuple(t.tag for t in types if isinstance(t, msgspec.inspect.StructType) and t.tag_field == leaf)
 
 
 def _choices(kind: Any, path: str) -> str:
     info = _type_at(kind, path)
-    if isinstance(info, msgspec.inspect.LiteralType):
-        return "one of: " + ", ".join(repr(v) for v in info.values)
-    return "see the documentation of this key"
+    values = info.values if isinstance(info, msgspec.inspect.LiteralType) else _tags(kind, path)
+    return "one of: " + ", ".join(repr(v) for v in values) if values else "see the documentation of this key"
