@@ -1,6 +1,7 @@
 """Detectors against each other: the same records, with contaminations laid over them, through the same pipeline.
 
-A record that has labels (`event`) is judged by these as well, as it is. Nothing that judges is shown to a detector.
+A record that has labels (`event`) is judged by these as well, as it is; what is laid over it is not judged within six
+hours of them. Nothing that judges is shown to a detector.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ Bools = NDArray[np.bool_]
 
 WEEKLY, MONTHLY = 1.0, 7 / 30.44
 """False episodes a week."""
+_REACH_S = 6 * 3600.0
 AS_CONFIGURED = "as configured"
 
 
@@ -83,12 +85,13 @@ def _numbers(judged: Judged | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Variant:
-    """A file to be judged: what it is, and which of its rows are within an event."""
+    """A file to be judged: what it is, which of its rows are within an event, and which are not judged."""
 
     record: str
     what: str
     file: Path
     event: Bools
+    passed: Bools
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +141,10 @@ def _variants(
     path: Path, station: Station, seeds: Sequence[int], every_days: float, folder: Path
 ) -> Iterator[_Variant]:
     table = _read(path, station)
-    if table.labels is not None and table.labels.any():
-        yield _Variant(path.name, "labelled", path, table.labels)
+    labels = np.zeros(len(table.times), dtype=bool) if table.labels is None else table.labels
+    if labels.any():
+        yield _Variant(path.name, "labelled", path, labels, np.zeros_like(labels))
+    near = _near(labels, round(_REACH_S / station.detection.step))
     for seed in seeds:
         laid = superimpose(station, table.seconds, table.columns, seed, every_days=every_days)
         file = folder / f"{seed}.csv"
@@ -148,7 +153,13 @@ def _variants(
             out.writerow(["time", *laid.columns])
             cells = [["" if np.isnan(v) else f"{v:.10g}" for v in column] for column in laid.columns.values()]
             out.writerows(zip(table.times, *cells, strict=True))
-        yield _Variant(path.name, f"superimposed {seed}", file, laid.event)
+        passed = near | (np.arange(len(near)) < BURN_S / station.detection.step)
+        yield _Variant(path.name, f"superimposed {seed}", file, laid.event & ~near, passed)
+
+
+def _near(flags: Bools, reach: int) -> Bools:
+    """True from `reach` rows before a true one to as many after it."""
+    return np.convolve(flags, np.ones(2 * reach + 1), "same") > 0 if flags.any() else flags
 
 
 def _with(station: Station, name: str) -> Station:
@@ -166,10 +177,7 @@ def _run(variant: _Variant, station: Station, detectors: str, folder: Path) -> E
     probability, alert = _scores(scores)
     if len(probability) != len(variant.event):
         raise RecordError(f"{variant.record}: {len(probability)} rows were replayed, {len(variant.event)} are labelled")
-    known, step = ~np.isnan(probability), float(station.detection.step)
-    if variant.what != "labelled":
-        known[: round(BURN_S / step)] = False
-    course = Course(step, variant.event, known)
+    course = Course(float(station.detection.step), variant.event, ~np.isnan(probability) & ~variant.passed)
     return Entry(
         record=variant.record, what=variant.what, detectors=detectors, own=course.judge(alert),
         weekly=course.at_rate(probability, WEEKLY), monthly=course.at_rate(probability, MONTHLY),
