@@ -2,16 +2,23 @@
 
 P1 on a line without addresses: a line counts only if it is whole, has its prefix, its check sum where the device sends
 one, and the form that the profile says. A device without a check sum can still lose a digit unnoticed: prefer one with.
+Nothing but the prefix tells two devices on one line apart; the registry refuses two whose prefixes do not.
 
-stream: the newest good line, at the time when its terminator arrived, once. A line older than three intervals is
-stale. poll: a reply says nothing of its request, so what arrived before the request is dropped, and after the port was
-opened or a request failed the line has to be quiet for one time-out before the next.
+stream: the newest good line, at the time when its terminator arrived, once. A line older than three intervals is stale.
+
+poll: a reply says nothing of its request, so only time can tell a late one. After a request that failed, and after the
+port was opened, nothing is asked for `settle` seconds (10, or three time-outs, where the station file does not say):
+meanwhile the probe is missing, and what comes is dropped. What comes before a request is dropped as well, and the
+request waits until the line has been silent for a moment, so that no line is cut in two by it. Hence a value is the
+answer to its request if every reply comes once, within its time-out or within `settle` after it. One that is later
+still is taken for the answer to the request that it follows: the device's own value, but as old as the request before.
+That cannot be seen here; where an adapter may hold lines back for longer, set `settle` to match.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +30,14 @@ from drivers._lines import Fields, LineAssembler, judge_field, parse_line
 from drivers._serial_port import SerialPort
 from ewarn.contracts import Clock, Line, LineSettings, Millis, ProbeSettings, Reading
 from ewarn.errors import ConfigError, EwarnError, LineLost, NoReply, WrongReply
-from ewarn.profiles import Ascii, Channel, Profile, load_profile
+from ewarn.profiles import Channel, Profile, load_profile
+from ewarn.toml import Seconds
 
 _KEPT_LINES = 64
 _STALE_INTERVALS = 3
+_LEAST_SETTLE_S = 10.0
+_LULL_S = 0.1
+_LULL_PATIENCE = 10
 
 
 class AsciiLineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,9 +45,12 @@ class AsciiLineOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         profile: id of a device profile, or path of one.
+        settle: how long after a failed request a late reply may still come, in mode poll; 10 s, at least three
+            time-outs, where absent.
     """
 
     profile: str
+    settle: Seconds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class AsciiLine:
 
     def __init__(self, settings: LineSettings, terminator: bytes, clock: Clock) -> None:
         self.settings = settings
-        self.unsettled = True
+        self.opened = 0.0
         self.heard: deque[_Heard] = deque(maxlen=_KEPT_LINES)
         self.count = 0
         self._terminator, self._clock = terminator, clock
@@ -74,9 +88,9 @@ class AsciiLine:
         if self._port.is_open:
             return
         self.heard.clear()
-        self._assembler, self.unsettled = LineAssembler(self._terminator), True
+        self._assembler = LineAssembler(self._terminator)
         self._port.open()
-        self._last_byte = asyncio.get_running_loop().time()
+        self._last_byte = self.opened = asyncio.get_running_loop().time()
 
     async def close(self) -> None:
         """Close it; never raises."""
@@ -96,15 +110,15 @@ class AsciiLine:
             await self._news.wait()
         self._check()
 
-    async def quiet(self, seconds: float) -> None:
-        """Wait until nothing has come for `seconds`; at most three times as long."""
+    async def lull(self) -> None:
+        """Wait until nothing has come for a moment, so that no line is under way. Raises WrongReply, LineLost."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + 3 * seconds
-        while loop.time() < give_up:
-            rest = self._last_byte + seconds - loop.time()
-            if rest <= 0:
-                return
+        give_up = loop.time() + _LULL_PATIENCE * _LULL_S
+        while (rest := self._last_byte + _LULL_S - loop.time()) > 0:
+            if loop.time() > give_up:
+                raise WrongReply(f"{self.settings.device} does not fall silent; nothing is asked")
             await asyncio.sleep(rest)
+        self._check()
 
     def _check(self) -> None:
         if not self._port.is_open:
@@ -119,7 +133,11 @@ class AsciiLine:
 
 
 class AsciiLineDriver:
-    """One instrument that prints lines. See `ewarn.contracts.Driver`."""
+    """One instrument that prints lines. See `ewarn.contracts.Driver`.
+
+    Attributes:
+        form: of its lines; the registry compares it with that of others on the line.
+    """
 
     api: ClassVar[int] = 1
     Options: ClassVar[type] = AsciiLineOptions
@@ -128,13 +146,16 @@ class AsciiLineDriver:
         options: AsciiLineOptions = settings.options
         self._settings, self._clock = settings, clock
         profile = load_profile(options.profile)
-        if profile.ascii is None:
+        if profile.protocol != "ascii" or profile.ascii is None:
             raise ConfigError("", "profile", f"{options.profile!r} prints no lines", "use the driver of its protocol")
         if settings.line.kind != "serial":
             raise ConfigError("", "line", f"{settings.line.id!r} is a {settings.line.kind} line", "a serial line")
-        self._form = _checked_form(profile.ascii)
-        self._channels = {id_: _channel(profile, self._form, id_, name) for id_, name in settings.channels.items()}
+        self.form = profile.ascii
+        self._channels = {id_: _channel(profile, id_, name) for id_, name in settings.channels.items()}
+        usual = max(_LEAST_SETTLE_S, 3 * settings.timeout)
+        self._settle = usual if options.settle is None else float(options.settle)
         self._seen = 0
+        self._unanswered = -math.inf
 
     def channel_units(self) -> Mapping[str, tuple[str, str]]:
         """Parameter id and UCUM unit by channel id."""
@@ -142,31 +163,36 @@ class AsciiLineDriver:
 
     def make_line(self) -> AsciiLine:
         """The line that this probe hangs on, unopened."""
-        return AsciiLine(self._settings.line, self._form.terminator.encode(), self._clock)
+        return AsciiLine(self._settings.line, self.form.terminator.encode(), self._clock)
 
     async def read(self, line: Line) -> Sequence[Reading]:
         """Channels of one line that was not delivered before.
 
         Raises:
             LineLost: the port is gone.
-            NoReply: no new line came within the time-out.
+            NoReply: no new line came within the time-out, or a late one may still come.
             WrongReply: lines came, none of the right form.
         """
         assert isinstance(line, AsciiLine)
         await line.open()
-        if self._form.mode == "poll":
+        if self.form.mode == "poll":
             return await self._poll(line)
-        heard, fields = await self._next(line, _STALE_INTERVALS * self._form.interval_s)
+        heard, fields = await self._next(line, _STALE_INTERVALS * self.form.interval_s)
         return self._readings(fields, heard.time)
 
     async def _poll(self, line: AsciiLine) -> Sequence[Reading]:
-        if line.unsettled:
-            await line.quiet(self._settings.timeout)
-        line.unsettled = True
+        loop = asyncio.get_running_loop()
+        rest = max(self._unanswered, line.opened) + self._settle - loop.time()
+        if rest > 0:
+            raise NoReply(f"not asked yet: a late reply may still come for {rest:.1f} s")
+        await line.lull()
         begin = self._clock.now()
-        await line.write(self._form.request.encode(), self._settings.timeout)
-        heard, fields = await self._next(line, self._settings.timeout)
-        line.unsettled = False
+        try:
+            await line.write(self.form.request.encode(), self._settings.timeout)
+            heard, fields = await self._next(line, self._settings.timeout)
+        except BaseException:  # a cancelled request is answered late as well
+            self._unanswered = loop.time()
+            raise
         return self._readings(fields, (begin + heard.time) // 2)
 
     async def _next(self, line: AsciiLine, stale: float) -> tuple[_Heard, Fields]:
@@ -179,7 +205,7 @@ class AsciiLineDriver:
             self._seen = line.count
             for heard in reversed(fresh):
                 try:
-                    fields = parse_line(heard.line, self._form)
+                    fields = parse_line(heard.line, self.form)
                 except WrongReply as error:
                     wrong = wrong or error
                 else:
@@ -191,34 +217,12 @@ class AsciiLineDriver:
                 raise wrong or NoReply(f"no line within {self._settings.timeout:g} s") from None
 
     def _readings(self, fields: Fields, time: Millis) -> list[Reading]:
-        return [judge_field(fields, c, self._form).reading(id_, time) for id_, c in self._channels.items()]
+        return [judge_field(fields, c, self.form).reading(id_, time) for id_, c in self._channels.items()]
 
 
-def _checked_form(form: Ascii) -> Ascii:
-    """Raises ConfigError."""
+def _channel(profile: Profile, id_: str, name: str) -> Channel:
     try:
-        re.compile(form.pattern)
-    except re.error as error:
-        raise ConfigError("", "profile", f"pattern {form.pattern!r}: {error}", "a regular expression") from error
-    if not form.terminator:
-        raise ConfigError("", "profile", "the terminator is empty", 'give the end of a line, as "\\r\\n"')
-    if form.mode == "poll" and not form.request:
-        raise ConfigError("", "profile", "mode is poll, but there is no request", "give what asks for a line")
-    return form
-
-
-def _channel(profile: Profile, form: Ascii, id_: str, name: str) -> Channel:
-    """The profile's channel, with a field that its lines have. Raises ConfigError."""
-    try:
-        channel = profile.channel(name)
+        return profile.channel(name)
     except KeyError:
         known = "one of: " + ", ".join(c.id for c in profile.channels)
         raise ConfigError("", f"channels.{id_}", f"{profile.id!r} has no channel {name!r}", known) from None
-    if form.split == "regex":
-        known_fields = set(re.compile(form.pattern).groupindex)
-        fits = channel.field in known_fields
-    else:
-        fits = isinstance(channel.field, int) and 0 <= channel.field < (form.columns or 1000)
-    if not fits:
-        raise ConfigError("", "profile", f"{name!r} has field {channel.field!r}, which no line has", "see the profile")
-    return channel

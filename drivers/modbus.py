@@ -110,10 +110,7 @@ class ModbusDriver:
 
     def _plan(self) -> tuple[Request, ...]:
         spans = [span for channel in self._channels.values() for span in needs(self._profile, channel)]
-        try:
-            return plan(self._unit, spans, self._profile.limits)
-        except ValueError as error:
-            raise ConfigError("", "profile", str(error), "raise limits.max_registers in the profile") from error
+        return plan(self._unit, spans, self._profile.limits)
 
     def _make_terms(self, options: ModbusOptions) -> Terms:
         profile, timeout = self._profile, self._settings.timeout
@@ -188,7 +185,8 @@ class ModbusDriver:
         slots = {id_: codes.index(c.code) for id_, c in self._channels.items() if c.code in codes}
         if not slots:
             return [missing("not_configured").reading(id_, self._clock.now()) for id_ in self._channels]
-        # At least two, so that no request for values looks like a challenge.
+        # At least two, so that no request for values looks like a challenge. All slots fit into one request: see
+        # ewarn.profile_checks.
         used = max(2, max(slots.values()) + 1)
         wire = self._profile.wire
         status = await line.read(Request(self._unit, "holding", wire(bind.status), used), self._terms)

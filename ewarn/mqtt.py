@@ -458,8 +458,20 @@ def _hang_up(client: paho.Client, *_: Any) -> None:
 
 
 def _tls(broker: BrokerTable) -> ssl.SSLContext:
-    """Mutual TLS; files are read anew for each connection, so a renewed certificate needs no restart."""
-    context = ssl.create_default_context(cafile=broker.ca)
+    """Mutual TLS; files are read anew for each connection, so a renewed certificate needs no restart.
+
+    Raises OSError naming the file: those of ssl do not.
+    """
+    for path in (broker.ca, broker.cert, broker.key):
+        with open(path, "rb"):  # noqa: PTH123  (its error names the path as it was written)
+            pass
+    try:
+        context = ssl.create_default_context(cafile=broker.ca)
+    except ssl.SSLError as error:
+        raise OSError(f"{broker.ca}: {error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(broker.cert, broker.key)
+    try:
+        context.load_cert_chain(broker.cert, broker.key)
+    except ssl.SSLError as error:
+        raise OSError(f"{broker.cert} with {broker.key}: {error}") from error
     return context

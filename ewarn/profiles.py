@@ -1,8 +1,8 @@
 """Device profiles: what an instrument's registers or lines mean. Data that drivers and simulators share.
 
 A profile is one TOML file. Built-in ones are found through the entry point group `ewarn.profiles`, whose values are
-packages with TOML files in them; a station file may also name a path. Only the schema lives here; nothing in this
-module encodes or decodes a value.
+packages with TOML files in them; a station file may also name a path. Only the schema lives here, its checks are in
+`ewarn.profile_checks`; nothing in this module encodes or decodes a value.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 
 from ewarn.errors import ConfigError
-from ewarn.parameters import PARAMETERS
-from ewarn.toml import decode_toml
+from ewarn.profile_checks import check_profile
+from ewarn.toml import decode_toml, file_problem
 
 NumberType = Literal["int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 WordOrder = Literal["ABCD", "CDAB", "BADC", "DCBA"]
@@ -65,7 +65,7 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A register that judges channels.
 
     The masked register is looked up in `good` and `suspect`; anything else is bad. With both empty, zero is good.
-    Its byte order is the profile's.
+    Its type is one of whole numbers, its byte order the profile's.
     """
 
     id: str
@@ -75,6 +75,11 @@ class Status(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mask: int = 0xFFFFFFFF
     good: tuple[int, ...] = ()
     suspect: tuple[int, ...] = ()
+
+    @property
+    def registers(self) -> int:
+        """How many it takes."""
+        return REGISTERS[self.type]
 
 
 class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,6 +118,11 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     units_code: tuple[int, ...] = ()
     decimals: int | None = None
     field: str | int | None = None
+
+    @property
+    def registers(self) -> int:
+        """How many its value takes."""
+        return REGISTERS[self.type]
 
 
 class Bind(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -233,62 +243,19 @@ def load_profile(name: str, *, relative_to: Path | None = None) -> Profile:
         relative_to: folder that a relative path starts from.
 
     Raises:
-        ConfigError: there is no such profile, or it is not a valid one.
+        ConfigError: there is no such profile (then it names no file), or it is not a valid one (then it names its).
     """
     if name.endswith(".toml"):
         path = (relative_to or Path()) / name
-        if not path.is_file():
-            raise ConfigError(str(path), "", "no such profile file", "give a path relative to the station file")
+        problem = file_problem(path)
+        if problem:
+            hint = "give a path relative to the file that names it, or the id of an installed profile"
+            raise ConfigError("", "profile", f"no such profile file: {str(path)!r} ({problem})", hint)
     else:
         known = builtin_profiles()
         if name not in known:
             raise ConfigError("", "profile", f"unknown profile {name!r}", f"one of: {', '.join(sorted(known))}")
         path = known[name]
     profile = decode_toml(path, Profile)
-    _validate(profile, str(path))
+    check_profile(profile, str(path))
     return profile
-
-
-def _validate(profile: Profile, file: str) -> None:
-    if len({c.id for c in profile.channels}) != len(profile.channels):
-        raise ConfigError(file, "channels", "two channels have the same id", "give each its own")
-    statuses = {s.id for s in profile.status}
-    for i, channel in enumerate(profile.channels):
-        key = f"channels[{i}]"
-        known = PARAMETERS.get(channel.parameter)
-        if known is None:
-            raise ConfigError(
-                file, f"{key}.parameter", f"unknown parameter {channel.parameter!r}", "see ewarn/parameters.py"
-            )
-        if channel.unit != known.unit:
-            raise ConfigError(
-                file,
-                f"{key}.unit",
-                f"{channel.unit!r} is not the unit of {channel.parameter}",
-                f"use {known.unit!r}, with scale and offset where the device reports another",
-            )
-        if channel.status is not None and channel.status not in statuses:
-            raise ConfigError(
-                file, f"{key}.status", f"no status register {channel.status!r}", "declare it under [[status]]"
-            )
-        if profile.protocol == "modbus":
-            _validate_binding(profile.bind, channel, file, key)
-        if profile.protocol == "ascii" and channel.field is None:
-            raise ConfigError(file, f"{key}.field", "missing", "give the group's name or the column's number")
-    if profile.protocol == "ascii" and profile.ascii is None:
-        raise ConfigError(file, "ascii", "missing", "describe the lines in an [ascii] table")
-
-
-def _validate_binding(bind: Bind | None, channel: Channel, file: str, key: str) -> None:
-    if channel.code is None and bind is not None:
-        raise ConfigError(file, f"{key}.code", "missing", "give the code under which the device lists the parameter")
-    if bind is None or bind.mode == "block":
-        if channel.address is None:
-            raise ConfigError(file, f"{key}.address", "missing", "give the register address, or bind by slots")
-    elif channel.type != "float32":
-        raise ConfigError(file, f"{key}.type", f"{channel.type!r} in a slot", "slots hold float32")
-    if bind is not None and bind.mode == "block":
-        last = max(bind.value + 1, bind.sentinel + 1, bind.quality, bind.units, bind.parameter)
-        if last >= bind.size or channel.type != "float32":
-            raise ConfigError(file, "bind.size", f"{bind.size} registers do not hold the block",
-                              "count float32 as 2 registers; values and sentinel are float32")

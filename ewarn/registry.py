@@ -6,12 +6,16 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from ewarn.config import DetectorSpec, ProbeSpec, Station
+from ewarn.config.tables import ProbeTable
 from ewarn.contracts import Clock, Detector, Driver, ProbeSettings
 from ewarn.errors import ConfigError, PluginError
+from ewarn.parameters import PARAMETERS
+from ewarn.profiles import Ascii
 from ewarn.toml import convert
 
 GROUPS = ("ewarn.drivers", "ewarn.detectors")
@@ -95,7 +99,33 @@ _METHODS = {"ewarn.drivers": ("channel_units", "make_line", "read"), "ewarn.dete
 
 def make_drivers(station: Station, clock: Clock) -> list[BoundProbe]:
     """A driver for each probe, everything checked that can be without I/O. Raises ConfigError."""
-    return [BoundProbe(spec, _driver(station, spec, clock)) for spec in station.probes]
+    bound = [BoundProbe(spec, _driver(station, spec, clock)) for spec in station.probes]
+    for one, other in combinations(bound, 2):
+        if one.spec.line == other.spec.line:
+            _check_neighbours(station, one, other)
+    return bound
+
+
+def _check_neighbours(station: Station, one: BoundProbe, other: BoundProbe) -> None:
+    """Refuse two probes on one line whose replies could not be told apart. Raises ConfigError."""
+    line, key = other.spec.line.id, f"{other.spec.key}.line"
+    if one.spec.driver != other.spec.driver:
+        problem = (
+            f"probe {other.spec.id!r} speaks {other.spec.driver} on {line!r}, where probe {one.spec.id!r} speaks "
+            f"{one.spec.driver}"
+        )
+        raise ConfigError(station.file, key, problem, "give each its own line")
+    forms = [form for probe in (one, other) if isinstance(form := getattr(probe.driver, "form", None), Ascii)]
+    if len(forms) == 2 and not _distinct(*forms):
+        problem = f"a line that {one.spec.id!r} prints on {line!r} could be taken for one of {other.spec.id!r}"
+        remedy = "give each its own line; only profiles with prefixes of their own and the same terminator can share"
+        raise ConfigError(station.file, key, problem, remedy)
+
+
+def _distinct(one: Ascii, other: Ascii) -> bool:
+    """Whether no line of one device looks like the other's, and both end alike."""
+    apart = not one.prefix.startswith(other.prefix) and not other.prefix.startswith(one.prefix)
+    return apart and one.terminator == other.terminator
 
 
 def _driver(station: Station, spec: ProbeSpec, clock: Clock) -> Driver:
@@ -103,11 +133,14 @@ def _driver(station: Station, spec: ProbeSpec, clock: Clock) -> Driver:
         kind = load("ewarn.drivers", spec.driver)
     except PluginError as error:
         raise ConfigError(station.file, f"{spec.key}.driver", str(error)) from error
-    options = convert(_anchored(spec.options, station), kind.Options, station.file, spec.key)
+    common = ProbeTable.__struct_fields__
+    options = convert(_anchored(spec.options, station), kind.Options, station.file, spec.key, also=common)
     settings = ProbeSettings(spec.id, spec.line, spec.channels, spec.timeout, options)
     try:
         driver: Driver = kind(settings, clock)
     except ConfigError as error:
+        if error.file:
+            raise
         key = ".".join(part for part in (spec.key, error.key) if part)
         raise ConfigError(station.file, key, error.problem, error.remedy) from error
     _check_units(station, spec, driver.channel_units())
@@ -123,6 +156,7 @@ def _anchored(options: Mapping[str, Any], station: Station) -> dict[str, Any]:
 
 
 def _check_units(station: Station, spec: ProbeSpec, delivered: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse another parameter than the channel's, or another unit than the parameter's own. Raises ConfigError."""
     for channel, (parameter, unit) in delivered.items():
         wanted = station.channels[channel]
         if parameter != wanted.parameter:
@@ -132,12 +166,13 @@ def _check_units(station: Station, spec: ProbeSpec, delivered: Mapping[str, tupl
                 f"the device's {spec.channels[channel]!r} is {parameter}, not {wanted.parameter}",
                 f"name the channel {parameter}, or {parameter}_2",
             )
-        if unit != wanted.unit:
+        if unit != PARAMETERS[parameter].unit:
             raise ConfigError(
                 station.file,
-                f"channels.{channel}.unit",
-                f"{wanted.unit!r} is not what the probe delivers",
-                f"use {unit!r}",
+                f"{spec.key}.channels.{channel}",
+                f"driver {spec.driver!r} delivers {parameter} in {unit!r}, texts and views show it as "
+                f"{PARAMETERS[parameter].unit!r}",
+                "the driver has to convert (in a profile: scale and offset)",
             )
 
 

@@ -24,7 +24,7 @@ _LONGEST_S = 100 * 365 * 86400.0
 
 
 class Seconds(float):
-    """A duration; in TOML a text with its unit, as "15s", "1m", "2h", "7d"."""
+    """A duration, never less than 0; in TOML a text with its unit, as "15s", "1m", "2h", "7d"."""
 
     __slots__ = ()
 
@@ -64,7 +64,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), "", f"is not TOML: {error}", "texts need quotes; tables need brackets") from error
     except RecursionError:
-        raise ConfigError(str(path), "", "is not TOML for us: its brackets nest too deeply", "close them") from None
+        raise ConfigError(str(path), "", "cannot be read: its brackets nest too deeply", "close them") from None
 
 
 def file_problem(path: Path) -> str:
@@ -96,10 +96,10 @@ def convert(data: Any, kind: type[T], file: str, prefix: str = "", *, also: Coll
     try:
         return msgspec.convert(data, kind, dec_hook=_dec_hook)
     except msgspec.ValidationError as error:
-        raise _explain(str(error), data, kind, file, prefix, also) from error
+        raise _explain(str(error), data, kind, file, prefix, also=also) from error
 
 
-def _explain(text: str, data: Any, kind: type, file: str, prefix: str, also: Collection[str]) -> ConfigError:
+def _explain(text: str, data: Any, kind: type, file: str, prefix: str, *, also: Collection[str]) -> ConfigError:
     message, _, where = text.partition(" - at `$")
     path = where.rstrip("`").lstrip(".")
     key = ".".join(part for part in (prefix, path) if part).replace(".[", "[")
@@ -112,7 +112,9 @@ def _explain(text: str, data: Any, kind: type, file: str, prefix: str, also: Col
         return ConfigError(file, f"{key}.{name}" if key else name, "unknown key", remedy)
     missing = re.fullmatch(r"Object missing required field `(.+)`", message)
     if missing:
-        return ConfigError(file, f"{key}.{missing[1]}" if key else missing[1], "missing", "this key is required")
+        leaf = f"{path}.{missing[1]}"
+        remedy = _choices(kind, leaf) if _tags(kind, leaf) else "this key is required"
+        return ConfigError(file, f"{key}.{missing[1]}" if key else missing[1], "missing", remedy)
     found = _lookup(data, path)
     expected = re.fullmatch(r"Expected (.+), got `(.+)`", message)
     if expected:

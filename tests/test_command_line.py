@@ -40,6 +40,11 @@ WRONG = {
     "duplicate channel": ("ph_2 =", "ph =", "channel 'ph' is also of probe 'sonde'"),
     "secured broker": ("insecure = true", "insecure = false", "broker.ca: missing"),
     "not TOML": ("[broker]", "[broker", "is not TOML"),
+    "no certificate": (
+        "insecure = true", 'ca = "tls/ca.pem"\ncert = "c.pem"\nkey = "k.pem"', "tls/ca.pem' cannot be read: No such file",
+    ),
+    "missing profile": ('"ysi_exo_modbus"', '"x.toml"', "x.toml' (No such file"),
+    "two protocols": ('line = "cabinet"', 'line = "rs485"', "'cabinet' speaks ascii_line on 'rs485'"),
 }
 
 
@@ -56,6 +61,12 @@ def test_wrong_files_are_refused_in_one_line(name, tmp_path):
     assert result.stderr.startswith(f"ewarn: {file}: ")
     assert result.stderr.count("\n") == 1
     assert expected in result.stderr
+
+
+def test_an_error_of_an_option_begins_with_the_option():
+    result = ewarn("run", ROOT / "config" / "station.toml", "--clock", "soon")
+    assert result.returncode == 2
+    assert result.stderr.startswith("ewarn: --clock: 'soon' is not a clock")
 
 
 def test_run_refuses_before_any_io(tmp_path):

@@ -1,5 +1,8 @@
 """Texts in both languages."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ewarn.contracts import AlarmState, Alert, Cause, Evidence, Priority
@@ -49,6 +52,34 @@ def test_every_state_of_every_alarm_has_a_text(language, state, alarm):
     text = render(alert(state, alarm, detail={"reason": "no_reply"}), language)
     assert text
     assert "{" not in text
+
+
+REASONS = [
+    "no_reply", "wrong_reply", "busy", "refused", "line_lost", "driver_error", "profile_mismatch", "not_configured",
+    "not_finite", "out_of_range", "probe_status", "probe_suspect", "sentinel", "unit_unknown", "time_backwards", "gap",
+    "gross_range", "rate_of_change", "spike", "flat_line", "silent", "lost", "quiet", "zero", "implausible", "jump",
+    "stuck",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_is_said_in_words(reason, language):
+    text = render(alert(alarm="probe-sonde", cause=Cause.COMMUNICATION, detail={"reason": reason}), language)
+    (line,) = (line for line in text.splitlines() if line.startswith(("Reason: ", "Motivo: ")))
+    assert len(line) > len("Reason: ") + 5
+    assert "_" not in line
+    assert not line.endswith(f": {reason}.")
+
+
+def test_no_reason_of_the_code_is_left_out():
+    """Flags with their codes, as drivers and quality control write them."""
+    root = Path(__file__).parents[1]
+    sources = [path.read_text() for package in ("drivers", "ewarn/core") for path in (root / package).glob("*.py")]
+    codes = {code for text in sources for code in re.findall(r'(?:Quality\.\w+|quality|missing\(), ?"([a-z_]+)"', text)}
+    codes |= {code for text in sources for code in re.findall(r'missing\("([a-z_]+)"', text)}
+    assert {"gap", "probe_status", "sentinel"} <= codes
+    assert codes <= set(REASONS)
 
 
 def test_unknown_channels_and_codes_are_shown_as_they_are():

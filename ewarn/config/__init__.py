@@ -4,7 +4,8 @@ Every error is a ConfigError that names the file, the key, the value found and w
 """
 
 from ewarn.config.central import Central, central_from, load_central
-from ewarn.config.station import ChannelSpec, DetectorSpec, ProbeSpec, Station, load_station, station_from
+from ewarn.config.channels import ChannelSpec
+from ewarn.config.station import DetectorSpec, ProbeSpec, Station, load_station, station_from
 from ewarn.config.tables import BrokerTable, DetectionTable, InfluxTable, SqliteTable
 
 __all__ = [

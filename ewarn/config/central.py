@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ewarn.config.common import STATION_ID, check_broker, unique
+from ewarn.config.common import STATION_ID, checked_broker, unique
 from ewarn.config.tables import BrokerTable, CentralFile, InfluxTable, SqliteTable
 from ewarn.errors import ConfigError
 from ewarn.toml import convert, read_toml
@@ -36,7 +36,7 @@ def central_from(data: dict[str, Any], path: Path) -> Central:
     """Check a central given as plain data. Raises ConfigError."""
     file = str(path)
     raw = convert(data, CentralFile, file)
-    check_broker(raw.broker, file)
+    broker = checked_broker(raw.broker, path)
     if not STATION_ID.fullmatch(raw.central.name):
         raise ConfigError(file, "central.name", f"{raw.central.name!r} cannot be a topic level", "use a-z, 0-9 and -")
     _check_stations(raw.central.stations, file)
@@ -44,6 +44,8 @@ def central_from(data: dict[str, Any], path: Path) -> Central:
     if isinstance(store, InfluxTable):
         if not re.fullmatch(r"https?://[^/\s]+(/.*)?", store.url):
             raise ConfigError(file, "store.url", f"{store.url!r} is not an http address", "as http://127.0.0.1:8086")
+        if not store.timeout > 0:
+            raise ConfigError(file, "store.timeout", "is not more than 0", 'write a duration, as "10s"')
         if store.token_file:
             store = msgspec.structs.replace(store, token_file=str(path.parent / store.token_file))
     else:
@@ -53,7 +55,7 @@ def central_from(data: dict[str, Any], path: Path) -> Central:
         name=raw.central.name,
         data=path.parent / raw.central.data,
         stations=raw.central.stations,
-        broker=raw.broker,
+        broker=broker,
         store=store,
     )
 

@@ -7,41 +7,19 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ewarn.config.common import STATION_ID, check_broker, unique
+from ewarn.config.channels import ChannelSpec, channel_spec
+from ewarn.config.common import STATION_ID, checked_broker, unique
 from ewarn.config.tables import (
     BrokerTable,
-    ChannelTable,
     DetectionTable,
     LineTable,
     ProbeTable,
-    Span,
     StationFile,
     StationTable,
 )
 from ewarn.contracts import LineSettings
 from ewarn.errors import ConfigError
-from ewarn.parameters import ALTERNATIVE_UNITS, CHANNEL_ID, PARAMETERS, PREFIXES, parameter_of
 from ewarn.toml import convert, read_toml
-
-RESERVED_CHANNELS = frozenset({"t", "seq", "boot", "q", "why", "backfill"})
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelSpec:
-    """A channel with every default filled in; times in seconds, spans and limits in `unit`."""
-
-    id: str
-    parameter: str
-    unit: str
-    role: str
-    resolution: float
-    probe: str
-    every: float
-    fail_span: Span | None
-    suspect_span: Span | None
-    spike: float | None
-    rate: float | None
-    flat_after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +68,7 @@ USUAL_DETECTORS = ("residual", "residual_trees")
 """Used where the file names none, but for a river at steps of `SLOW_S` and more: there RIVER_DETECTORS."""
 RIVER_DETECTORS = ("forecast",)
 SLOW_S = 300.0
+_MOST_STEPS = 1000
 
 
 def load_station(path: Path) -> Station:
@@ -102,11 +81,11 @@ def station_from(data: dict[str, Any], path: Path) -> Station:
     file = str(path)
     raw = convert(data, StationFile, file)
     _check_station(raw.station, file)
-    if raw.broker is not None:
-        check_broker(raw.broker, file)
+    broker = None if raw.broker is None else checked_broker(raw.broker, path)
     lines = {
         name: _line(name, convert(table, LineTable, file, f"lines.{name}"), file) for name, table in raw.lines.items()
     }
+    _check_ends(lines, file)
     probes = tuple(_probe(i, table, lines, file) for i, table in enumerate(raw.probes))
     unique([p.id for p in probes], file, "probes", "id")
     channels = _channels(raw, probes, file)
@@ -114,7 +93,7 @@ def station_from(data: dict[str, Any], path: Path) -> Station:
     return Station(
         file=file, id=raw.station.id, name=raw.station.name or raw.station.id, water=raw.station.water,
         time_zone=raw.station.time_zone, data=path.parent / raw.station.data, centrals=raw.station.centrals,
-        history=raw.station.history, broker=raw.broker, probes=probes, channels=channels,
+        history=raw.station.history, broker=broker, probes=probes, channels=channels,
         detection=raw.detection, detectors=_detectors(raw, file),
     )  # fmt: skip
 
@@ -129,11 +108,11 @@ def _check_station(table: StationTable, file: str) -> None:
         )
     try:
         ZoneInfo(table.time_zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError(
             file,
             "station.time_zone",
-            f"unknown time zone {table.time_zone!r}",
+            f"unknown time zone {table.time_zone[:80]!r}",
             "use an IANA name, as America/Matamoros",
         ) from error
     if not table.centrals:
@@ -152,6 +131,8 @@ def _line(name: str, table: LineTable, file: str) -> LineSettings:
         raise ConfigError(file, f"{key}.port", f"{table.port} is not a port", "1 to 65535; Modbus uses 502")
     if table.kind == "serial" and not table.device:
         raise ConfigError(file, f"{key}.device", "missing", "a serial line needs a device, as /dev/serial/by-id/…")
+    if table.baud <= 0:
+        raise ConfigError(file, f"{key}.baud", f"{table.baud} is not more than 0", "as 9600 or 19200; see the probe")
     return LineSettings(
         id=name,
         kind=table.kind,
@@ -164,6 +145,20 @@ def _line(name: str, table: LineTable, file: str) -> LineSettings:
         stopbits=table.stopbits,
         framing=table.framing,
     )
+
+
+def _check_ends(lines: dict[str, LineSettings], file: str) -> None:
+    """Two lines may not lead to one place: each would take what the other is sent. Raises ConfigError."""
+    seen: dict[tuple[str, int], str] = {}
+    for name, line in lines.items():
+        tcp = line.kind == "tcp"
+        end = (line.host.lower(), line.port) if tcp else (str(Path(line.device)), -1)
+        if end in seen:
+            key = f"lines.{name}.{'host' if tcp else 'device'}"
+            place = f"{line.host}:{line.port}" if tcp else line.device
+            remedy = f"put all probes of it on lines.{seen[end]}"
+            raise ConfigError(file, key, f"{place} is also the end of lines.{seen[end]}", remedy)
+        seen[end] = name
 
 
 def _probe(index: int, data: dict[str, Any], lines: dict[str, LineSettings], file: str) -> ProbeSpec:
@@ -179,6 +174,8 @@ def _probe(index: int, data: dict[str, Any], lines: dict[str, LineSettings], fil
     if table.every <= 0 or table.timeout <= 0:
         name = "every" if table.every <= 0 else "timeout"
         raise ConfigError(file, f"{key}.{name}", "is not more than 0", 'write a duration, as "60s"')
+    if isinstance(table.channels, list):
+        unique(table.channels, file, f"{key}.channels", "")
     channels = table.channels if isinstance(table.channels, dict) else {name: name for name in table.channels}
     return ProbeSpec(
         id=table.id,
@@ -217,42 +214,10 @@ def _channels(raw: StationFile, probes: tuple[ProbeSpec, ...], file: str) -> dic
 
 
 def _channel(name: str, raw: StationFile, probe: ProbeSpec | None, file: str) -> ChannelSpec:
-    key = f"channels.{name}"
-    table = convert(raw.channels.get(name, {}), ChannelTable, file, key)
-    if not CHANNEL_ID.fullmatch(name) or name in RESERVED_CHANNELS:
-        raise ConfigError(file, key, f"{name!r} cannot be a channel id", "use a-z, 0-9 and _, beginning with a letter")
-    parameter = table.parameter or parameter_of(name)
-    if parameter is None or parameter not in PARAMETERS:
-        raise ConfigError(
-            file,
-            f"{key}.parameter",
-            f"unknown parameter {table.parameter or name!r}",
-            f"one of: {', '.join(PARAMETERS)}; further probes add _2, _3, elsewhere add upstream_, plant_",
-        )
-    known = PARAMETERS[parameter]
-    unit = table.unit or known.unit
-    allowed = (known.unit, *ALTERNATIVE_UNITS.get(parameter, ()))
-    if unit not in allowed:
-        raise ConfigError(
-            file, f"{key}.unit", f"{unit!r} is not a unit of {parameter}", f"one of: {', '.join(map(repr, allowed))}"
-        )
-    own = unit == known.unit
-    fail_span = table.fail_span or ((known.low, known.high) if own else None)
-    for span_key, span in (("fail_span", fail_span), ("suspect_span", table.suspect_span)):
-        if span is not None and not span[0] < span[1]:
-            raise ConfigError(file, f"{key}.{span_key}", f"{list(span)} is empty", "write [low, high]")
-    resolution = table.resolution if table.resolution is not None else known.resolution
-    if not resolution > 0:
-        raise ConfigError(
-            file, f"{key}.resolution", f"{resolution} is not more than 0", "the instrument's smallest step"
-        )
-    every = table.every or (probe.every if probe else raw.detection.step)
-    role = table.role or ("operation" if known.operation or name.startswith(PREFIXES) else "quality")
-    return ChannelSpec(
-        id=name, parameter=parameter, unit=unit, role=role, resolution=resolution, probe=probe.id if probe else "",
-        every=float(every), fail_span=fail_span, suspect_span=table.suspect_span, spike=table.spike, rate=table.rate,
-        flat_after=_flat_after(table, role),
-    )  # fmt: skip
+    table = raw.channels.get(name, {})
+    if probe is None:
+        return channel_spec(name, table, raw.detection.step, file)
+    return channel_spec(name, table, probe.every, file, probe=probe.id)
 
 
 def _check_detection(table: DetectionTable, file: str) -> None:
@@ -262,6 +227,10 @@ def _check_detection(table: DetectionTable, file: str) -> None:
         raise ConfigError(
             file, "detection.on_steps", f"{table.on_steps} of {table.of_steps} cannot be", "1 <= on_steps <= of_steps"
         )
+    if table.of_steps > _MOST_STEPS:
+        raise ConfigError(file, "detection.of_steps", f"{table.of_steps} are too many", f"at most {_MOST_STEPS}")
+    if not table.silence > 0:
+        raise ConfigError(file, "detection.silence", "is not more than 0", 'write a duration, as "5m"')
 
 
 def _detectors(raw: StationFile, file: str) -> tuple[DetectorSpec, ...]:
@@ -280,9 +249,3 @@ def _detectors(raw: StationFile, file: str) -> tuple[DetectorSpec, ...]:
     slow_river = raw.station.water == "river" and raw.detection.step >= SLOW_S
     usual = RIVER_DETECTORS if slow_river else USUAL_DETECTORS
     return tuple(specs) or tuple(DetectorSpec(name, {}, "detectors") for name in usual)
-
-
-def _flat_after(table: ChannelTable, role: str) -> float:
-    if table.flat_after is not None:
-        return float(table.flat_after)
-    return 0.0 if role == "operation" else 6 * 3600.0

@@ -21,8 +21,8 @@ class BrokerTable(Table, frozen=True):
     Attributes:
         host, port: where it listens.
         insecure: true allows a connection without TLS; else `ca`, `cert` and `key` are required.
-        ca, cert, key: PEM files of mutual TLS.
-        keepalive: seconds after which silence is noticed.
+        ca, cert, key: PEM files of mutual TLS; relative to the file that names them.
+        keepalive: after how long silence is noticed; 1 to 65535 s.
     """
 
     host: str
@@ -92,7 +92,7 @@ class ChannelTable(Table, frozen=True):
 
     Attributes:
         parameter: where the id does not say it.
-        unit: where the values come in another unit than the parameter's; then its bounds do not apply.
+        unit: where recorded values come in another unit than the parameter's; then its bounds do not apply.
         role: "quality" (the water itself) or "operation" (flow, pressure, upstream_…, plant_…: is never an event).
         resolution: smallest step that the instrument reports, in the channel's unit.
         every: how often a new value comes, where no probe says it.

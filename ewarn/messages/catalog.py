@@ -60,6 +60,20 @@ ENGLISH: Texts = {
     "reason.refused": "the probe refuses the request; check its configuration",
     "reason.driver_error": "the driver failed",
     "reason.profile_mismatch": "the device is not the one that was configured",
+    "reason.not_configured": "the probe does not measure what is configured for it",
+    "reason.not_finite": "what came is not a number",
+    "reason.out_of_range": "the value is outside what the instrument can measure",
+    "reason.probe_status": "the probe itself says that the value is bad",
+    "reason.probe_suspect": "the probe itself doubts the value",
+    "reason.sentinel": "the probe says that it has no value",
+    "reason.unit_unknown": "the probe reports in another unit than its profile expects",
+    "reason.time_backwards": "its time is not after that of the value before",
+    "reason.gap": "no value came when it was due",
+    "reason.gross_range": "the value is outside the limits set for it",
+    "reason.rate_of_change": "it changes faster than is allowed for it",
+    "reason.spike": "a single value stood out",
+    "reason.flat_line": "it does not change any more",
+    "reason.silent": "no value came",
 }  # fmt: skip
 
 SPANISH: Texts = {
@@ -118,6 +132,20 @@ SPANISH: Texts = {
     "reason.refused": "la sonda rechaza la petición; revisar su configuración",
     "reason.driver_error": "falló el controlador",
     "reason.profile_mismatch": "el equipo no es el que se configuró",
+    "reason.not_configured": "la sonda no mide lo que se configuró para ella",
+    "reason.not_finite": "lo que llegó no es un número",
+    "reason.out_of_range": "el valor está fuera de lo que el instrumento puede medir",
+    "reason.probe_status": "la propia sonda dice que el valor es malo",
+    "reason.probe_suspect": "la propia sonda duda del valor",
+    "reason.sentinel": "la sonda dice que no tiene valor",
+    "reason.unit_unknown": "la sonda informa en otra unidad que la que espera su perfil",
+    "reason.time_backwards": "su hora no es posterior a la del valor anterior",
+    "reason.gap": "no llegó ningún valor cuando debía",
+    "reason.gross_range": "el valor está fuera de los límites fijados",
+    "reason.rate_of_change": "cambia más rápido de lo permitido",
+    "reason.spike": "un valor aislado se salió",
+    "reason.flat_line": "ya no cambia",
+    "reason.silent": "no llegó ningún valor",
 }  # fmt: skip
 
 CATALOGS: dict[str, Texts] = {"en": ENGLISH, "es": SPANISH}

@@ -68,9 +68,9 @@ def line_of(*values):
     return b"$" + body + b"*%02X\r\n" % nmea_sum(body)
 
 
-def driver_on(path, profile="ascii_uv254_chlorine", channels=ALL, timeout=0.1, clock=None):
+def driver_on(path, profile="ascii_uv254_chlorine", channels=ALL, timeout=0.1, clock=None, settle=None):
     settings = ProbeSettings("uv", LineSettings("a", "serial", device=str(path)), channels, timeout,
-                             AsciiLineOptions(str(profile)))  # fmt: skip
+                             AsciiLineOptions(str(profile), settle))  # fmt: skip
     return AsciiLineDriver(settings, clock or SystemClock())
 
 
@@ -190,29 +190,48 @@ async def test_second_opener_is_refused(far, opened):
         await other.open()
 
 
+SETTLE = 0.5
+
+
 @pytest.fixture
 def polled(far, tmp_path):
     path = tmp_path / "polled.toml"
     path.write_text(POLL)
-    return driver_on(far.path, path, {"ph": "ph"})
+    return driver_on(far.path, path, {"ph": "ph"}, timeout=0.2, settle=SETTLE)
 
 
-async def answer(far, *replies):
+async def answer(far, *replies, heard=None):
     """Each request is answered by what stands for it: (delay, bytes)."""
     for delay, reply in replies:
         while far.heard() != b"DATA\r":
             await asyncio.sleep(0.002)
+        if heard is not None:
+            heard.set()
         await asyncio.sleep(delay)
         far.send(reply)
 
 
+async def asked(driver, line):
+    """Values of the first read that asks."""
+    while True:
+        try:
+            return values(await driver.read(line))
+        except NoReply as error:
+            if "not asked yet" not in str(error):
+                raise
+            await asyncio.sleep(0.02)
+
+
 async def test_poll(far, polled):
     line = polled.make_line()
+    with pytest.raises(NoReply, match="not asked yet"):  # an earlier run may have asked before the port was opened
+        await polled.read(line)
+    assert far.heard() == b""
     device = asyncio.create_task(answer(far, (0, b"7.1,1\r"), (0, b"7.2,1\r"), (0, b"DATA\r7.3,1\r"), (0, b"7.4\r")))
     for expected in (7.1, 7.2, 7.3):
         far.send(b"6.0,0\r6.1")  # nobody asked for it
         await asyncio.sleep(0.005)
-        assert values(await polled.read(line)) == [expected]
+        assert await asked(polled, line) == [expected]
     with pytest.raises(WrongReply, match="1 columns instead of 2"):
         await polled.read(line)
     await device
@@ -220,12 +239,82 @@ async def test_poll(far, polled):
 
 
 async def test_late_line_answers_no_later_request(far, polled):
+    """The device takes its time for the later request as well: its line is not there to hide the late one."""
     line = polled.make_line()
-    device = asyncio.create_task(answer(far, (0.15, b"1.0,1\r"), (0, b"7.2,1\r")))
-    with pytest.raises(NoReply):
+    device = asyncio.create_task(answer(far, (0.3, b"1.0,1\r"), (0.05, b"7.2,1\r")))
+    with pytest.raises(NoReply, match="no line within"):
+        await asked(polled, line)
+    with pytest.raises(NoReply, match="not asked yet"):
         await polled.read(line)
+    assert await asked(polled, line) == [7.2]
+    await device
+    await line.close()
+
+
+async def test_line_to_a_cancelled_request_answers_no_later_one(far, polled):
+    line = polled.make_line()
+    heard = asyncio.Event()
+    device = asyncio.create_task(answer(far, (0.15, b"1.0,1\r"), (0.05, b"7.2,1\r"), heard=heard))
+    read = asyncio.create_task(asked(polled, line))
+    await heard.wait()
+    read.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+    assert await asked(polled, line) == [7.2]
+    await device
+    await line.close()
+
+
+async def test_request_cuts_no_line_in_two(far, polled):
+    """The end of a line that nobody asked for looks like a whole one of the right form."""
+    line = polled.make_line()
+    device = asyncio.create_task(answer(far, (0, b"7.1,1\r"), (0.1, b"7.2,1\r")))
+    assert await asked(polled, line) == [7.1]
+    far.send(b"6.1")
+    asyncio.get_running_loop().call_later(0.05, far.send, b"2,0\r")
     assert values(await polled.read(line)) == [7.2]
     await device
+    await line.close()
+
+
+async def test_a_line_that_never_falls_silent_is_not_asked(far, polled):
+    async def babble():
+        while True:
+            far.send(b"6.0,0\r")
+            await asyncio.sleep(0.01)
+
+    async def ask():
+        while True:  # on a busy machine it may fall silent for once
+            await asked(polled, line)
+
+    line = polled.make_line()
+    babbling = asyncio.create_task(babble())
+    with pytest.raises(WrongReply, match="does not fall silent"):
+        await ask()
+    babbling.cancel()
+    await line.close()
+
+
+async def test_two_polled_probes_with_prefixes_on_one_line(far, tmp_path):
+    """A line that is late for one is not taken for the other's."""
+    drivers = {}
+    for name in "AB":
+        path = tmp_path / f"{name}.toml"
+        path.write_text(POLL.replace("columns = 2", f'columns = 3\nprefix = "{name},"').replace("DATA", f"D{name}")
+                        .replace("field = 0", "field = 1"))  # fmt: skip
+        drivers[name] = driver_on(far.path, path, {"ph": "ph"}, timeout=0.2, settle=SETTLE)
+    line = drivers["A"].make_line()
+    with pytest.raises(NoReply, match="not asked yet"):
+        await drivers["A"].read(line)
+    await asyncio.sleep(SETTLE)
+    with pytest.raises(NoReply, match="no line within"):
+        await drivers["A"].read(line)
+    assert far.heard() == b"DA\r"
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.05, far.send, b"A,1.0,1\r")
+    loop.call_later(0.1, far.send, b"B,7.2,1\r")
+    assert values(await drivers["B"].read(line)) == [7.2]
+    assert far.heard() == b"DB\r"
     await line.close()
 
 
@@ -270,6 +359,7 @@ async def test_conformance(check, far):
     (("field = 0", 'field = "x"'), "which no line has"),
     (('request = "DATA\\r"', ""), "no request"),
     (('terminator = "\\r"', 'terminator = ""'), "terminator"),
+    (('protocol = "ascii"', 'protocol = "modbus"'), "address"),
 ])  # fmt: skip
 def test_profiles_that_cannot_be(change, problem, tmp_path):
     path = tmp_path / "bad.toml"
