@@ -51,6 +51,8 @@ class ResidualDetector:
         cap: float = 20.0,
         threshold: float = 22.4,
     ) -> None:
+        if not (cap > 0 and level_s > 0):
+            raise ValueError("cap and level_s have to be more than 0")
         if threshold <= cap + 2:
             raise ValueError(f"threshold {threshold} can be reached by one channel; it has to be more than cap + 2")
         self.threshold, self._cap, self._step = threshold, cap, step_s

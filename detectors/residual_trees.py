@@ -16,6 +16,8 @@ from detectors._robust import Track
 
 _SPREAD_S = 3 * 86400.0
 _SCALE = 0.1
+_TALLEST = 12
+"""Memory doubles with each more: 25 trees of 12 take 46 MB."""
 
 
 class ResidualTrees:
@@ -44,6 +46,8 @@ class ResidualTrees:
         seed: int = 1,
         threshold: float = 0.85,
     ) -> None:
+        if not (n_trees > 0 and 0 < height <= _TALLEST and window_size > 0 and level_s > 0):
+            raise ValueError(f"n_trees, window_size and level_s have to be more than 0, height 1 to {_TALLEST}")
         self.threshold, self._step = threshold, step_s
         self._resolution, self._roles = dict(resolution or {}), dict(roles or {})
         self._level_s = max(level_s, 8 * step_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -200,9 +201,27 @@ def _detector(station: Station, spec: DetectorSpec) -> Detector:
                 "unknown key",
                 f"{spec.name} takes: {', '.join(name for name in accepted if name not in offered)}",
             )
+        _check_option(station, spec, option, accepted[option].default)
     context = {name: value for name, value in offered.items() if name in accepted}
     try:
         detector: Detector = kind(**{**context, **spec.options})
-    except (TypeError, ValueError) as error:
+        threshold = float(getattr(detector, "threshold", 1.0))
+    except Exception as error:  # (a third party's constructor may raise anything)
         raise ConfigError(station.file, spec.key, f"{spec.name} refuses its settings: {error}") from error
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise ConfigError(station.file, f"{spec.key}.threshold", f"{threshold:g} is no threshold", "more than 0")
     return detector
+
+
+def _check_option(station: Station, spec: DetectorSpec, option: str, default: Any) -> None:
+    """Refuse a setting of another type than its default, and a number that is not finite. Raises ConfigError."""
+    value, key = spec.options[option], f"{spec.key}.{option}"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(station.file, key, f"{value!r} is not finite", "write a number")
+    wanted = type(default)
+    if default is None or default is inspect.Parameter.empty or wanted not in (bool, int, float, str):
+        return
+    kinds = (int, float) if wanted is float else (wanted,)
+    if not isinstance(value, kinds) or isinstance(value, bool) is not (wanted is bool):
+        problem = f"{value!r} is of type {type(value).__name__}"
+        raise ConfigError(station.file, key, problem, f"expected {wanted.__name__}")

@@ -6,7 +6,7 @@ import pytest
 
 from ewarn.config import station_from
 from ewarn.errors import ConfigError
-from ewarn.registry import make_drivers
+from ewarn.registry import load_detectors, make_drivers
 from ewarn.times import SystemClock
 
 PROFILE = """
@@ -134,3 +134,30 @@ def test_a_driver_cannot_deliver_another_unit(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"probes\[0\]\.channels\.pressure: .*'psi' .*'\[psi\]'.*'kPa'; .*convert"):
         bound(tmp_path, {"id": "p", "driver": "psi", "line": "bus", "channels": ["pressure"]})
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ({"threshold": 0}, "threshold: 0 is no threshold; more than 0"),
+        ({"threshold": -1.0}, "is no threshold"),
+        ({"threshold": float("nan")}, "threshold: nan is not finite"),
+        ({"threshold": "abc"}, "threshold: 'abc' is of type str; expected float"),
+        ({"height": "8"}, "height: '8' is of type str; expected int"),
+        ({"height": 8.5}, "height: 8.5 is of type float"),
+        ({"n_trees": True}, "n_trees: True is of type bool"),
+        ({"n_trees": 0}, "refuses its settings"),
+        ({"height": 20}, "height 1 to 12"),
+        ({"hight": 8}, "hight: unknown key"),
+    ],
+)
+def test_settings_that_a_detector_cannot_work_with_are_refused(setting, problem):
+    document = {
+        "station": {"id": "s"},
+        "channels": {"ph": {}},
+        "detectors": [{"name": "residual_trees", **setting}],
+    }
+    with pytest.raises(ConfigError) as caught:
+        load_detectors(station_from(document, Path("s.toml")))
+    assert problem in str(caught.value)
+    assert str(caught.value).startswith("s.toml: detectors[0]")
