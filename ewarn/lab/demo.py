@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ewarn.central.collector import Collector
 from ewarn.central.stores import open_store
@@ -36,7 +36,10 @@ ZONE = "America/Matamoros"
 DAY_MS: Millis = 86_400_000
 _AFTERWARDS_MS: Millis = 5 * 60_000
 _READ_MS = 100
-"""Real milliseconds that a read may take; the simulated clock runs on meanwhile."""
+"""Real milliseconds that a read may take on an idle machine; the simulated clock runs on meanwhile."""
+_STALLS = 3
+"""How often a busy machine may stall one read: the probe, the request, the reply."""
+_PULSE_S = 0.01
 PROBES: dict[str, tuple[str, str, str, dict[str, str]]] = {
     # id: profile, transport, driver, channel id -> value of the device
     "sonde": ("ysi_exo_modbus", "tcp", "modbus", {c: c for c in ("water_temp", "ph", "spcond", "do", "turbidity")}),
@@ -127,6 +130,13 @@ class Demo:
     onset: Millis
     edge: Edge
     collector: Collector
+    stall_ms: float = 0.0
+    """The longest time for which this process did not get on: probes and station share it."""
+
+    @property
+    def read_ms(self) -> float:
+        """Real milliseconds that a read may have taken."""
+        return _READ_MS + _STALLS * self.stall_ms
 
 
 View = Callable[[Demo], Coroutine[Any, Any, None]]
@@ -237,8 +247,9 @@ async def _perform(demo: Demo, view: View | None) -> None:
     collecting = asyncio.create_task(demo.collector.run(central_stop))
     running = asyncio.create_task(demo.edge.run(edge_stop))
     telling = asyncio.create_task(_tell(demo))
+    timing = asyncio.create_task(_time_stalls(demo))
     watching = asyncio.create_task(view(demo)) if view else None
-    tasks = [task for task in (watching, telling, running, collecting) if task is not None]
+    tasks = [task for task in (watching, timing, telling, running, collecting) if task is not None]
     try:
         await asyncio.wait({collecting, running, telling}, return_when=asyncio.FIRST_COMPLETED)
         edge_stop.set()
@@ -250,6 +261,13 @@ async def _perform(demo: Demo, view: View | None) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _time_stalls(demo: Demo) -> NoReturn:
+    while True:
+        before = time.monotonic()
+        await asyncio.sleep(_PULSE_S)
+        demo.stall_ms = max(demo.stall_ms, 1000 * (time.monotonic() - before - _PULSE_S))
 
 
 async def _tell(demo: Demo) -> None:
@@ -281,7 +299,7 @@ def judge(demo: Demo, station: Station, central: Central, truth: Truth) -> DemoR
         lost=len(accepted.keys() - stored.keys()),
         duplicates=len(stored.keys() - accepted.keys()) + len(ids) - len(set(ids)),
         wrong_values=sum(value != stored.get(key, value) for key, value in accepted.items())
-        + len(wrong_values(station, truth, accepted, demo.options.speed)),
+        + len(wrong_values(station, truth, accepted, demo.options.speed, demo.read_ms)),
         alert_raised=CONTAMINATION in demo.edge.alerts,
     )
     _tell_alert(result, [p for p in alarms if p.tags["alarm"] == CONTAMINATION], demo.onset)
@@ -298,11 +316,23 @@ def _tell_alert(result: DemoResult, points: list[Point], onset: Millis) -> None:
 
 
 def wrong_values(
-    station: Station, truth: Truth, accepted: Mapping[tuple[str, Millis], float | None], speed: float
+    station: Station,
+    truth: Truth,
+    accepted: Mapping[tuple[str, Millis], float | None],
+    speed: float,
+    read_ms: float = _READ_MS,
 ) -> list[tuple[str, Millis, float]]:
-    """Accepted values that the probe should not have shown at about that time."""
+    """Accepted values that the probe should not have shown while it was read.
+
+    Args:
+        station: whose channels these are.
+        truth: what the probes showed.
+        accepted: values by channel and time.
+        speed: simulated milliseconds in a real one.
+        read_ms: real milliseconds that a read may have taken.
+    """
     names = {channel: (probe.id, name) for probe in station.probes for channel, name in probe.channels.items()}
-    tolerance = round(1000 + speed * _READ_MS)
+    tolerance = round(1000 + speed * read_ms)
     return [
         (channel, moment, value)
         for (channel, moment), value in accepted.items()
