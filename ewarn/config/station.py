@@ -68,6 +68,7 @@ USUAL_DETECTORS = ("residual", "residual_trees")
 """Used where the file names none, but for a river at steps of `SLOW_S` and more: there RIVER_DETECTORS."""
 RIVER_DETECTORS = ("forecast",)
 SLOW_S = 300.0
+_MOST_NATS = 20.0
 _MOST_STEPS = 1000
 
 
@@ -231,6 +232,8 @@ def _check_detection(table: DetectionTable, file: str) -> None:
         raise ConfigError(file, "detection.of_steps", f"{table.of_steps} are too many", f"at most {_MOST_STEPS}")
     if not table.silence > 0:
         raise ConfigError(file, "detection.silence", "is not more than 0", 'write a duration, as "5m"')
+    if not 0 < table.corroboration < _MOST_NATS:
+        raise ConfigError(file, "detection.corroboration", f"{table.corroboration} nats", f"0 to {_MOST_NATS:g}")
 
 
 def _detectors(raw: StationFile, file: str) -> tuple[DetectorSpec, ...]:

@@ -221,7 +221,8 @@ class Detection:
         # A detector that doubts sensors has left those out that it doubts; else one channel is no event.
         telling = any(m.doubt and not m.fault for m in self._members)
         if suspected:
-            return Cause.CONTAMINATION if telling or len(evidence) >= 2 or len(x) == 1 else Cause.SENSOR
+            second = evidence[1].score if len(evidence) >= 2 else 0.0
+            return Cause.CONTAMINATION if telling or second >= self.station.detection.corroboration or len(x) == 1 else Cause.SENSOR
         alone = not telling and len(evidence) == 1 and evidence[0].score >= _LOUD
         return Cause.SENSOR if alone or doubts else Cause.NONE
 

@@ -116,3 +116,10 @@ def test_a_conductivity_cell_that_fails_is_a_sensors_fault_though_it_moves_two_c
     verdicts = [detection.judge(Sample(T0 + (200 + i) * MINUTE, failed)) for i in range(10)]
     assert not any(v.abnormal for v in verdicts)
     assert verdicts[-1].cause is Cause.SENSOR
+
+
+@pytest.mark.parametrize(("second", "cause"), [(6.0, Cause.SENSOR), (7.0, Cause.CONTAMINATION)])
+def test_what_a_second_channel_shows_by_chance_is_no_witness(second, cause):
+    account = {"ph": (20.0, 8.0), "spcond": (second, 900.0), "orp": (4.5, 300.0)}
+    _, verdict = judge({"one": Lawful(9.0, explain_one=lambda _x: account)})
+    assert verdict.cause is cause
