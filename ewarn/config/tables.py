@@ -122,8 +122,8 @@ class DetectionTable(Table, frozen=True):
         on_steps, of_steps: the contamination alarm is raised when `on_steps` of the last `of_steps` are abnormal.
         off_delay: how long the water has to be normal before the alarm goes.
         hold: how long learning is held back while an event is suspected; as long again has to be normal for a new hold.
-        corroboration: nats that a second channel has to show for a contamination, where the detectors do not doubt sensors
-            themselves. Of a dozen quiet channels one shows four now and then by chance; a plant with few may ask for less.
+        corroboration: nats that a second channel has to show for a contamination, where no detector doubts sensors.
+            Of a dozen quiet channels one shows four now and then by chance; a plant with few may ask for less.
         silence: a probe that gives nothing for this long raises its alarm.
     """
 

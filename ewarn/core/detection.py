@@ -222,7 +222,8 @@ class Detection:
         telling = any(m.doubt and not m.fault for m in self._members)
         if suspected:
             second = evidence[1].score if len(evidence) >= 2 else 0.0
-            return Cause.CONTAMINATION if telling or second >= self.station.detection.corroboration or len(x) == 1 else Cause.SENSOR
+            witnessed = telling or len(x) == 1 or second >= self.station.detection.corroboration
+            return Cause.CONTAMINATION if witnessed else Cause.SENSOR
         alone = not telling and len(evidence) == 1 and evidence[0].score >= _LOUD
         return Cause.SENSOR if alone or doubts else Cause.NONE
 
