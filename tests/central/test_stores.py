@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import influx_table
 
+from ewarn.central.points import of_readings
 from ewarn.central.stores import open_store
 from ewarn.config import SqliteTable
-from ewarn.contracts import Point
+from ewarn.contracts import Point, Quality, Reading
 from ewarn.errors import StoreRefused, StoreUnavailable
 from ewarn.testing import store_checks
 
@@ -114,6 +115,15 @@ def test_fields_of_one_identity_are_merged(store):
     store.write([wq(7.0)])
     store.write([Point("wq", wq().tags, {"qc": 3, "why": "spike"}, T)])
     assert store.read("wq", {}, T, T + 1) == [wq(7.0, qc=3, why="spike")]
+
+
+def test_a_final_flag_takes_the_place_of_the_first_one(store):
+    suspect = [Reading("ph", T + i, 7.0 + i, Quality.SUSPECT, "spike") for i in range(2)]
+    final = [Reading("ph", T + i, 7.0 + i, Quality.PASS, "revised") for i in range(2)]
+    store.write(of_readings("a", suspect, {}))
+    store.write(of_readings("a", final[:1], {}))
+    store.write(of_readings("a", [suspect[1], final[1]], {}))
+    assert store.read("wq", {}, T, T + 2) == [wq(7.0 + i, time=T + i, qc=1, why="revised") for i in range(2)]
 
 
 def test_the_same_identity_twice_in_one_batch_is_one_point(store):

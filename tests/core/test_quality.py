@@ -1,4 +1,4 @@
-"""Streaming QARTOD tests."""
+"""Quality control as it is used: flags, provisional and final, and what goes through as it is."""
 
 import math
 from dataclasses import replace
@@ -18,11 +18,25 @@ SPEC = station_from({"station": {"id": "q"}, "channels": {"ph": {}}}, Path("q.to
 
 def flags(values, spec=SPEC, step=60_000):
     control = QualityControl({"ph": spec})
-    checked = [control.check(Reading("ph", T0 + i * step, v)) for i, v in enumerate(values)]
+    checked = [control.check(Reading("ph", T0 + i * step, v))[0] for i, v in enumerate(values)]
     return [(int(r.quality), r.reason) for r in checked]
 
 
-STEADY = [8.0, 8.01] * 20
+def finals(values, spec=SPEC, step=60_000):
+    """Flags after all revisions; every one of which is of the value before."""
+    control, found = QualityControl({"ph": spec}), []
+    for i, value in enumerate(values):
+        reading, revised = control.check(Reading("ph", T0 + i * step, value))
+        if revised is not None:
+            before = found[-1]
+            assert (revised.channel, revised.time, revised.value) == (before.channel, before.time, before.value)
+            assert revised.quality is not before.quality
+            found[-1] = revised
+        found.append(reading)
+    return [(int(r.quality), r.reason) for r in found]
+
+
+STEADY = [8.0, 8.01, 8.0, 8.02] * 200
 
 
 @pytest.mark.parametrize(
@@ -46,10 +60,53 @@ def test_each_test_flags_what_it_is_for(changes, values, expected):
     assert flags(values, replace(SPEC, **changes)) == expected
 
 
-def test_spike_limit_follows_the_channels_own_noise():
-    assert flags([*STEADY, 8.4])[-1] == (3, "spike")
-    noisy = [8.0 + 0.2 * (-1) ** i for i in range(200)]
-    assert flags([*noisy, 8.4])[-1] == (1, "")
+def test_a_spike_is_provisional_until_the_value_after_it():
+    spec = replace(SPEC, spike=0.5)
+    single, step, ramp = [8.0, 8.0, 9.0, 8.0, 8.0], [8.0, 8.0, 8.8, 8.8, 8.8], [8.0, 8.0, 8.6, 9.2, 9.8]
+    assert flags(single, spec)[1:] == [(1, ""), (3, "spike"), (1, ""), (1, "")]
+    assert finals(single, spec)[1:] == [(1, ""), (3, "spike"), (1, ""), (1, "")]
+    assert flags(step, spec)[1:] == [(1, ""), (3, "spike"), (1, ""), (1, "")]
+    assert finals(step, spec)[1:] == [(1, ""), (1, "revised"), (1, ""), (1, "")]
+    assert finals(ramp, spec)[1:] == [(1, ""), (1, "revised"), (1, "revised"), (3, "spike")]
+
+
+def test_a_value_before_a_large_step_is_a_spike_afterwards_as_qartod_has_it():
+    found = finals([8.0, 8.0, 8.0, 9.2, 9.2, 9.2], replace(SPEC, spike=0.5))[1:]
+    assert found == [(1, ""), (3, "spike"), (3, "spike"), (1, "revised"), (1, "")]
+
+
+def test_a_final_flag_falls_back_to_what_else_the_value_is():
+    spec = replace(SPEC, spike=0.5, rate=0.1)
+    assert finals([8.0, 8.0, 8.8, 8.8, 8.8], spec)[2] == (3, "spike")
+    assert finals([8.0, 8.0, 8.8, 8.8, 8.8], replace(SPEC, spike=0.5, suspect_span=(7, 8.5)))[2] == (3, "gross_range")
+
+
+def test_a_gap_leaves_the_flag_before_it_and_the_spike_test_begins_anew():
+    control = QualityControl({"ph": replace(SPEC, spike=0.5)})
+    times = [0, 60_000, 120_000, 300_000, 360_000, 420_000]
+    checked = [
+        control.check(Reading("ph", T0 + t, v)) for t, v in zip(times, [8.0, 8.0, 9.0, 5.0, 5.0, 5.0], strict=True)
+    ]
+    assert [r.reason for r, _ in checked] == ["", "", "spike", "", "", ""]
+    assert [revised for _, revised in checked] == [None] * 6
+
+
+def test_one_missing_value_is_bridged():
+    control = QualityControl({"ph": replace(SPEC, spike=0.5)})
+    for i, value in enumerate([8.0, 8.0, None, 9.0, None]):
+        quality = Quality.MISSING if value is None else Quality.NOT_EVALUATED
+        assert control.check(Reading("ph", T0 + i * 60_000, value, quality))[1] is None
+    _, revised = control.check(Reading("ph", T0 + 5 * 60_000, 9.0))
+    assert revised == Reading("ph", T0 + 3 * 60_000, 9.0, Quality.PASS, "revised")
+
+
+def test_the_probes_own_doubt_is_never_revised():
+    control = QualityControl({"ph": replace(SPEC, spike=0.5)})
+    control.check(Reading("ph", T0, 8.0))
+    control.check(Reading("ph", T0 + 1, 8.0))
+    doubted = Reading("ph", T0 + 2, 8.0, Quality.SUSPECT, "probe_suspect")
+    assert control.check(doubted) == (doubted, None)
+    assert control.check(Reading("ph", T0 + 3, 8.0))[1] is None
 
 
 def test_missing_and_the_drivers_own_flags_pass_through():
@@ -60,21 +117,21 @@ def test_missing_and_the_drivers_own_flags_pass_through():
         Reading("ph", T0 + 2, 7.0, Quality.SUSPECT, "probe_suspect"),
         Reading("unknown", T0, 1.0),
     ):
-        assert control.check(reading) == reading
+        assert control.check(reading) == (reading, None)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_no_number_never_passes(value):
-    checked = QualityControl({"ph": SPEC}).check(Reading("ph", T0, value))
+    checked, _ = QualityControl({"ph": SPEC}).check(Reading("ph", T0, value))
     assert (checked.value, checked.quality, checked.reason) == (None, Quality.MISSING, "not_finite")
 
 
 def test_time_running_backwards_is_marked_and_forgotten():
     control = QualityControl({"ph": SPEC})
     control.check(Reading("ph", T0, 8.0))
-    assert control.check(Reading("ph", T0 - 1, 8.0)).reason == "time_backwards"
-    assert control.check(Reading("ph", T0, 8.0)).quality is Quality.FAIL
-    assert control.check(Reading("ph", T0 + 60_000, 8.0)).quality is Quality.PASS
+    assert control.check(Reading("ph", T0 - 1, 8.0))[0].reason == "time_backwards"
+    assert control.check(Reading("ph", T0, 8.0))[0].quality is Quality.FAIL
+    assert control.check(Reading("ph", T0 + 60_000, 8.0))[0].quality is Quality.PASS
 
 
 def test_a_failed_value_does_not_teach_the_tests():

@@ -1,0 +1,89 @@
+"""Spike and rate of change: what a value does against those before and after it.
+
+Both as QARTOD and `ioos_qc` define them. Spike: a value differs from the mean of its two neighbours by more than a
+limit. Before the next value comes, the newest one is held against the mean of the two before it; that flag is
+provisional. Rate: the difference to the value before, over the time between, is more than a limit.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ewarn.config import ChannelSpec
+from ewarn.contracts import Millis
+from ewarn.core.quality.levels import UsualMost
+
+
+class Changes:
+    """The last two values of a run without gaps, and how far values go.
+
+    Args:
+        spec: of the channel; limits that it gives stand for those that are learned.
+        learned: whether limits that are not given are learned.
+    """
+
+    __slots__ = (
+        "_before", "_last", "_middles", "_news", "_rate", "_rates", "_run", "_spike", "_stride", "_time", "_turn"
+    )  # fmt: skip
+
+    def __init__(self, spec: ChannelSpec, *, learned: bool) -> None:
+        self._spike, self._rate = spec.spike or math.inf, spec.rate or math.inf
+        learns_spikes, learns_rates = learned and spec.spike is None, learned and spec.rate is None
+        self._news = UsualMost(spec.resolution) if learns_spikes else None
+        self._middles = UsualMost(spec.resolution) if learns_spikes else None
+        self._rates = UsualMost(60 * spec.resolution / spec.every) if learns_rates else None
+        self._last = self._before = math.nan
+        self._time: Millis = 0
+        self._run = 0
+        self._turn = self._stride = 3
+
+    def begin(self) -> None:
+        """After a gap: what was before says nothing of what comes."""
+        self._run = 0
+
+    def was_spike(self, value: float) -> bool:
+        """Whether the value taken last stood out between the one before it and this one, which comes next."""
+        if self._run < 2:
+            return False
+        size = abs(self._last - (self._before + value) / 2)
+        usual = self._middles
+        if usual is None:
+            return size > self._spike
+        found = size > usual.limit
+        if self._turn == 0:
+            usual.learn(size)
+        return found
+
+    def is_spike(self, value: float) -> bool:
+        """Whether this one, which is not taken yet, stands out from the two before it."""
+        if self._run < 2:
+            return False
+        size = abs(value - (self._last + self._before) / 2)
+        usual = self._news
+        if usual is None:
+            return size > self._spike
+        found = size > usual.limit
+        if self._turn == 0:
+            usual.learn(size)
+        return found
+
+    def take(self, time: Millis, value: float) -> bool:
+        """Take it; tell whether it came too fast."""
+        fast = False
+        if self._run:
+            rate = abs(value - self._last) * 60_000 / (time - self._time)
+            usual = self._rates
+            fast = rate > (self._rate if usual is None else usual.limit)
+            if usual is not None and self._turn == 0:
+                usual.learn(rate)
+        self._before, self._last, self._time = self._last, value, time
+        self._run += 1
+        self._count_down()
+        return fast
+
+    def _count_down(self) -> None:
+        """Learn from every third or fourth by turns: enough for what is usual, and in step with no wiper."""
+        if self._turn == 0:
+            self._stride = 7 - self._stride
+            self._turn = self._stride
+        self._turn -= 1
