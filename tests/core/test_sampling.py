@@ -105,3 +105,58 @@ def test_a_year_of_silence_gives_a_day_of_empty_samples_and_then_jumps():
     samples = feed(s, ("ph", 365 * 86400 + 30, 8.0))
     assert 1440 <= len(samples) <= 1441
     assert samples[-1].values == {"ph": 8.0}
+
+
+def test_a_channel_that_answers_after_the_windows_end_is_waited_for():
+    s = sampler(ph=60, spcond=1)
+    feed(s, *[("spcond", i, 900.0) for i in range(1, 61)])
+    assert feed(s, ("spcond", 61, 950.0)) == []
+    (sample,) = feed(s, ("ph", 59.8, 8.0))
+    assert sample.values == {"spcond": 900.0, "ph": 8.0}
+    (later,) = s.tick(T0 + 136_000)
+    assert later.values == {"spcond": 950.0}
+
+
+def test_what_comes_after_the_grace_is_not_waited_for():
+    s = sampler(ph=60, spcond=1)
+    feed(s, ("spcond", 59, 900.0))
+    (sample,) = feed(s, ("spcond", 76, 950.0))
+    assert sample.values == {"spcond": 900.0}
+    assert feed(s, ("ph", 59.8, 8.0)) == []
+
+
+def test_a_slow_value_that_comes_for_a_closed_window_counts_from_the_next_one_on():
+    s = sampler(ph=60, nitrate_n=900)
+    feed(s, ("nitrate_n", 2, 2.0), *[("ph", 30 + 60 * i, 8.0) for i in range(15)])
+    assert feed(s, ("nitrate_n", 899, 3.0)) == []
+    (sample,) = feed(s, ("ph", 930, 8.0))
+    assert sample.values == {"ph": 8.0, "nitrate_n": 3.0}
+
+
+def test_a_failed_read_of_a_slow_channel_takes_nothing_from_what_it_holds():
+    s = sampler(ph=60, nitrate_n=900)
+    feed(s, ("nitrate_n", 30, 2.0), ("ph", 31, 8.0))
+    (sample,) = feed(s, ("nitrate_n", 80, None), ("ph", 90, 8.0))
+    assert sample.values["nitrate_n"] == 2.0
+    last = feed(s, *[("ph", 30 + 60 * i, 8.0) for i in range(2, 25)])[-1]
+    assert "nitrate_n" not in last.values
+
+
+def test_what_is_held_is_said_to_be():
+    s = sampler(ph=60, cl2_free=150)
+    samples = feed(s, ("cl2_free", 20, 0.8), *[("ph", 30 + 60 * i, 8.0) for i in range(3)], ("cl2_free", 170, 0.8),
+                   ("ph", 210, 8.0), ("ph", 270, 8.0))  # fmt: skip
+    assert [x.held for x in samples] == [set(), {"cl2_free"}, set(), {"cl2_free"}, {"cl2_free"}]
+
+
+def test_a_suspect_value_stays_suspect_while_it_is_held():
+    s = sampler(ph=60, cl2_free=150)
+    list(s.accept(Reading("cl2_free", T0 + 20_000, 0.8, Quality.SUSPECT, "spike")))
+    samples = feed(s, ("ph", 30, 8.0), ("ph", 90, 8.0))
+    assert [x.suspect for x in samples] == [{"cl2_free"}, {"cl2_free"}]
+
+
+def test_no_window_closes_before_its_time_though_nothing_more_is_to_come_in_it():
+    s = sampler(nitrate_n=900)
+    assert [x.time for x in feed(s, ("nitrate_n", 30, 2.0))] == [T0 + 30_000]
+    assert [x.time for x in s.tick(T0 + 136_000)] == [T0 + 120_000]
