@@ -2,9 +2,12 @@
 
     python bench/run.py [--samples N]
 
-Time: a 9-channel sample through the whole pipeline against river's HalfSpaceTrees(n_trees=25, height=8), score_one and
-learn_one, on the same data. Memory: the edge daemon polling 3 probes with 12 channels against an interpreter that has
-imported river.anomaly and pymodbus.client; and the growth of a process over `--samples` samples.
+Time: a sample through the whole pipeline against river's HalfSpaceTrees(n_trees=25, height=8), score_one and learn_one,
+on the same data: of nine channels a minute with the default detectors, of config/river.toml, and of nine channels with
+its detectors and step. State: all that the detectors of such a station hold, against a megabyte.
+
+Memory: the edge daemon polling 3 probes with 12 channels against an interpreter that has imported river.anomaly and
+pymodbus.client; and the growth of a process over `--samples` samples.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
+import numpy as np
 import tomli_w
 from river import anomaly
 
@@ -30,10 +35,15 @@ from ewarn.core.pipeline import Pipeline
 from ewarn.lab.broker import EmbeddedBroker
 from ewarn.lab.demo import DemoOptions, scenario_of, station_document
 from ewarn.registry import load_detectors
+from ewarn.toml import read_toml
+from simulators.water import Water
 
 NINE = {"water_temp": (20, 0.02), "ph": (8, 0.02), "spcond": (950, 3), "do": (8, 0.05), "turbidity": (20, 0.8),
         "orp": (300, 2), "uv254": (0.12, 0.001), "ammonium_n": (0.1, 0.01), "nitrate_n": (2, 0.02)}  # fmt: skip
 START = 1_780_000_000_000
+WARM, TIMED = 2000, 3000
+RIVER = Path(__file__).parent.parent / "config" / "river.toml"
+CODE = (type, ModuleType, FunctionType, BuiltinFunctionType)
 REFERENCE = """
 import river.anomaly, pymodbus.client
 print([line for line in open("/proc/self/status") if line.startswith("VmRSS")][0].split()[1])
@@ -55,9 +65,43 @@ def rows(count: int, seed: int = 1) -> list[dict[str, float]]:
     return out
 
 
-def readings(samples: list[dict[str, float]], first: int = 0) -> list[list[Reading]]:
-    """The samples as readings, a minute apart."""
-    return [[Reading(k, START + (first + i) * 60_000, v) for k, v in x.items()] for i, x in enumerate(samples)]
+def river_station(channels: Iterable[str] = ()) -> Station:
+    """The river of the example, or one with other channels."""
+    document = read_toml(RIVER)
+    if channels:
+        document["channels"] = {name: {} for name in channels}
+    return station_from(document, RIVER)
+
+
+def river_rows(station: Station, count: int, seed: int = 1) -> list[dict[str, float]]:
+    """A river with its days and storms, and the noise of instruments, rounded as they do."""
+    rng, water = np.random.default_rng(seed), Water(seed)
+    times = START / 1000 + station.detection.step * np.arange(count)
+    columns = {}
+    for spec in station.channels.values():
+        noisy = water.values(spec.parameter, times) + spec.resolution * rng.normal(size=count)
+        columns[spec.id] = (np.round(noisy / spec.resolution) * spec.resolution).tolist()
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def readings(samples: list[dict[str, float]], first: int = 0, step: float = 60.0) -> list[list[Reading]]:
+    """The samples as readings, a step apart, in seconds."""
+    times = (START + round((first + i) * step * 1000) for i in range(len(samples)))
+    return [[Reading(k, time, v) for k, v in x.items()] for time, x in zip(times, samples, strict=True)]
+
+
+def state_kb(*things: object) -> float:
+    """All that can be reached from them, each once, but code; kilobytes."""
+    seen: set[int] = set()
+    total, waiting = 0, list(things)
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, CODE):
+            continue
+        seen.add(id(thing))
+        total += sys.getsizeof(thing)
+        waiting += gc.get_referents(thing)
+    return round(total / 1000, 1)
 
 
 def best_of(work: Callable[[], None], repeats: int = 3) -> float:
@@ -71,35 +115,52 @@ def best_of(work: Callable[[], None], repeats: int = 3) -> float:
     return min(times)
 
 
-def bench_time(count: int = 5000) -> dict[str, float]:
-    """Microseconds per sample of the pipeline and of the reference, and their ratio."""
-    samples = rows(2000 + count)
-    pipeline = Pipeline(station(), load_detectors(station()))
-    for batch in readings(samples[:2000]):
+def bench_time(station: Station, samples: list[dict[str, float]], warm: int = WARM) -> dict[str, float]:
+    """Microseconds per sample of the pipeline and of the reference, their ratio, and the detectors' state.
+
+    Args:
+        station: with its detectors.
+        samples: what they see.
+        warm: how many of them they see before the clock runs.
+    """
+    step, count = station.detection.step, len(samples) - warm
+    detectors = load_detectors(station)
+    pipeline = Pipeline(station, detectors)
+    for batch in readings(samples[:warm], 0, step):
         pipeline.accept(batch[0].time, batch)
     turn = iter(range(10))
 
     def ours() -> None:
-        first = 2000 + next(turn) * count
-        for batch in readings(samples[2000:], first):
+        first = warm + next(turn) * count
+        for batch in readings(samples[warm:], first, step):
             pipeline.accept(batch[0].time, batch)
 
     def build() -> None:
-        readings(samples[2000:])
+        readings(samples[warm:], 0, step)
 
-    scaled = [{k: min(1.0, max(0.0, (v - NINE[k][0]) / NINE[k][1] / 20 + 0.5)) for k, v in x.items()} for x in samples]
+    scaled = min_max(samples)
     trees = anomaly.HalfSpaceTrees(n_trees=25, height=8, seed=1)
-    for x in scaled[:2000]:
+    for x in scaled[:warm]:
         trees.learn_one(x)
 
     def reference() -> None:
-        for x in scaled[2000:]:
+        for x in scaled[warm:]:
             trees.score_one(x)
             trees.learn_one(x)
 
     mine = (best_of(ours) - best_of(build)) / count * 1e6
     theirs = best_of(reference) / count * 1e6
-    return {"pipeline_us": round(mine, 1), "half_space_trees_us": round(theirs, 1), "ratio": round(mine / theirs, 2)}
+    state = state_kb(*detectors.values())
+    return {"channels": len(station.channels), "pipeline_us": round(mine, 1), "half_space_trees_us": round(theirs, 1),
+            "ratio": round(mine / theirs, 2), "state_kb": state, "half_space_trees_kb": state_kb(trees),
+            "of_a_megabyte": round(state / 1000, 3)}  # fmt: skip
+
+
+def min_max(samples: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Each channel from 0 to 1, as half-space trees ask for."""
+    low = {name: min(x[name] for x in samples) for name in samples[0]}
+    span = {name: max(x[name] for x in samples) - low[name] for name in samples[0]}
+    return [{name: (value - low[name]) / span[name] for name, value in x.items()} for x in samples]
 
 
 def rss_kb(pid: int | str = "self") -> int:
@@ -116,7 +177,7 @@ def bench_growth(count: int) -> dict[str, float]:
     for first in range(0, count, step):
         for batch in readings(rows(step, first), first):
             pipeline.accept(batch[0].time, batch)
-        if first == count // 10:
+        if not early and first >= count // 10:
             gc.collect()
             early = rss_kb()
     gc.collect()
@@ -169,7 +230,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200_000)
     parser.add_argument("--seconds", type=float, default=40.0, help="how long the daemon runs")
     args = parser.parse_args()
-    print("pipeline / HalfSpaceTrees:", json.dumps(bench_time()))
+    river, nine = river_station(), river_station(NINE)
+    print("pipeline / HalfSpaceTrees")
+    print("  nine channels a minute: ", json.dumps(bench_time(station(), rows(WARM + TIMED))))
+    print("  config/river.toml:      ", json.dumps(bench_time(river, river_rows(river, WARM + TIMED))))
+    print("  the same, nine channels:", json.dumps(bench_time(nine, river_rows(nine, WARM + TIMED))))
     print("daemon / interpreter:     ", json.dumps(asyncio.run(bench_daemon(args.seconds))))
     print("growth over samples:      ", json.dumps(bench_growth(args.samples)))
 

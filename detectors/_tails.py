@@ -1,4 +1,4 @@
-"""How rare a deviation is, by the channel's own past: logarithmic histograms that forget. Causal, fixed memory.
+"""How rare a deviation is, by the channel's own past: a logarithmic histogram that forgets. Causal, fixed memory.
 
 A value's surprise is -ln P(|e| >= value) - 1, in nats, from the channel's own histogram of past deviations. Beyond the
 largest `share` of them the tail is extrapolated as a power law, so that what was never seen is rarer the larger it is.
@@ -7,54 +7,79 @@ One nat is taken off, so that what is usual counts nothing.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+import math
+from array import array
 
 _BINS = 160
-_LOW, _HIGH = np.log(0.1), np.log(1e6)
+_LOW, _HIGH = math.log(0.1), math.log(1e6)
 _WIDTH = (_HIGH - _LOW) / _BINS
+_SMALLEST = 0.101
 _LEAST = 3.0
 _KNOWN = 50.0
+_HEAVIEST = 1e100
 
 
-class Tails:
-    """Histograms of deviations in units of the instrument's resolution, one a channel.
+class Tail:
+    """Histogram of one channel's deviations in units of the instrument's resolution.
+
+    Instead of making all that was counted lighter with each step, what is counted becomes heavier (forward decay,
+    Cormode et al., ICDE 2009): one bin changes, not all.
 
     Args:
-        channels: their number.
         forget: share that is forgotten with each step.
         share: of the largest deviations, from which on the tail is a power law.
         exponent: of that power law.
     """
 
-    def __init__(self, channels: int, forget: float, share: float = 0.01, exponent: float = 3.0) -> None:
-        self._forget, self._share, self._exponent = forget, share, exponent
-        self._counts = np.zeros((channels, _BINS))
-        self._rows = np.arange(channels)
+    __slots__ = ("_beyond", "_counts", "_edge", "_exponent", "_growth", "_share", "_total", "_unit")
 
-    def surprise(self, size: Floats) -> Floats:
-        """Surprise of each channel's deviation (0 or more), in nats; 0 while little is known."""
-        bins = _bins(size)
-        above = np.cumsum(self._counts[:, ::-1], axis=1)[:, ::-1]
-        total = above[:, 0]
-        edge = np.sum(above >= np.maximum(_LEAST, self._share * total)[:, None], axis=1) - 1
-        known = (total > _KNOWN) & (edge >= 0)
-        edge = np.maximum(edge, 0)
-        beyond = bins > edge
-        share = np.maximum(above[self._rows, np.where(beyond, edge, bins)], 0.5) / np.maximum(total, 1.0)
-        farther = np.log(np.maximum(size, 1e-300)) - (_LOW + (edge + 0.5) * _WIDTH)
-        nats = -np.log(np.minimum(share, 1.0)) + np.where(beyond, self._exponent * farther, 0.0) - 1
-        return np.asarray(np.where(known, np.maximum(nats, 0.0), 0.0))
+    def __init__(self, forget: float, share: float = 0.01, exponent: float = 3.0) -> None:
+        self._growth, self._share, self._exponent = 1 / (1 - forget), share, exponent
+        self._counts = array("d", [0.0]) * _BINS
+        self._unit, self._total = 1.0, 0.0
+        # The last bin with the largest `share` in it or beyond it, -1 without, and the weight beyond it.
+        self._edge, self._beyond = -1, 0.0
 
-    def learn(self, size: Floats, present: Bools) -> None:
-        """Count the deviations of the channels that are present."""
-        self._counts[present] *= 1 - self._forget
-        self._counts[self._rows[present], _bins(size)[present]] += 1
+    def surprise(self, size: float) -> float:
+        """Surprise of a deviation (0 or more), in nats; 0 while little is known."""
+        if size <= _SMALLEST or self._total <= _KNOWN * self._unit:
+            return 0.0
+        log = math.log(size)
+        place, edge = _bin(log), self._edge
+        above = self._beyond + sum(self._counts[min(place, edge) : edge + 1])
+        nats = -math.log(above / self._total) - 1
+        if place > edge:
+            nats += self._exponent * (log - (_LOW + (edge + 0.5) * _WIDTH))
+        return max(nats, 0.0)
+
+    def learn(self, size: float) -> None:
+        """Count a deviation (0 or more)."""
+        self._unit *= self._growth
+        place = _bin(math.log(size)) if size > _SMALLEST else 0
+        self._counts[place] += self._unit
+        self._total += self._unit
+        if place > self._edge:
+            self._beyond += self._unit
+        self._move_edge()
+        if self._unit > _HEAVIEST:
+            self._lighten()
+
+    def _move_edge(self) -> None:
+        least = max(_LEAST * self._unit, self._share * self._total)
+        while self._beyond >= least:
+            self._edge += 1
+            self._beyond -= self._counts[self._edge]
+        while self._edge >= 0 and self._beyond + self._counts[self._edge] < least:
+            self._beyond += self._counts[self._edge]
+            self._edge -= 1
+
+    def _lighten(self) -> None:
+        """Count in lighter units from here on; nothing else changes."""
+        self._counts = array("d", (count / self._unit for count in self._counts))
+        self._total, self._beyond = self._total / self._unit, self._beyond / self._unit
+        self._unit = 1.0
 
 
-def _bins(size: Floats) -> NDArray[np.int64]:
-    place = (np.log(np.maximum(size, 0.101)) - _LOW) / _WIDTH
-    return np.asarray(np.clip(place, 0, _BINS - 1).astype(np.int64))
+def _bin(log: float) -> int:
+    place = (log - _LOW) / _WIDTH
+    return int(place) if place < _BINS else _BINS - 1

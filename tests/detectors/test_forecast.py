@@ -110,6 +110,21 @@ def test_a_jump_in_one_channel_is_a_sensors(quiet, see, channel):
     assert any(c == channel for c, _ in watched.doubted(AT, AT + 4))
 
 
+def test_a_jump_that_shows_in_a_second_channel_is_no_sensors(quiet, see):
+    salted = changed(quiet, "spcond", lambda v: v + 150.0)
+    beside = see(changed(salted, "ph", lambda v: v - 0.1))
+    assert ("spcond", "jump") in see(salted).doubted(AT, AT + 4)
+    assert ("spcond", "jump") not in beside.doubted(AT, AT + 4)
+
+
+def test_a_channel_that_was_rough_lately_is_not_heard(quiet, see):
+    plume = changed(quiet, "do", lambda v: v - 2.0 * PLUME, AT + 40)
+    rough = {name: values.copy() for name, values in plume.items()}
+    rough["do"][AT : AT + 30] += 0.4 * (np.arange(30) % 2)
+    assert see(plume).alarmed(AT + 40, AT + 48)
+    assert not see(rough).alarmed(AT + 40, AT + 48)
+
+
 def test_spikes_are_a_sensors(quiet, see):
     watched = see(changed(quiet, "do", lambda v: v + 4.0 * (np.arange(len(v)) % 2)))
     assert not watched.alarmed(AT, AT + 16)
@@ -149,6 +164,26 @@ def test_missing_channels_and_outages_raise_nothing(quiet, see):
     for values in rows.values():
         values[AT + 10 : AT + 70] = np.nan
     assert not see(rows).alarmed(AT, AT + 120)
+
+
+def test_what_is_news_of_a_sensor_is_so_for_two_hours(quiet, see):
+    rows = {name: values.copy() for name, values in quiet.items()}
+    rows["do"][AT:] = 0.0
+    watched = see(rows)
+    zero = [i for i in range(AT, AT + 120) if ("do", "zero") in watched.doubted(i, i + 1)]
+    assert zero == list(range(AT, AT + 8))
+
+
+def test_to_be_asked_of_other_water_changes_nothing(quiet, learned):
+    asked, left = copy.deepcopy(learned).detector, copy.deepcopy(learned).detector
+    for i in range(AT, AT + 40):
+        x = {name: float(quiet[name][i]) for name in RESOLUTION}
+        asked.score_one({**x, "ph": 2.0, "do": 0.0})
+        assert asked.score_one(x) == left.score_one(x)
+        asked.explain_one({"spcond": 9000.0})
+        asked.doubt_one({})
+        asked.learn_one(x)
+        left.learn_one(x)
 
 
 def test_it_is_causal_and_repeats_to_the_bit(quiet, learned):
