@@ -68,10 +68,16 @@ def _distribution(entry: EntryPoint) -> str:
 def load(group: str, name: str) -> Any:
     """The class registered under this name.
 
+    A dotted name that is not registered is asked of what is registered under its first part: `river` is given
+    `river.anomaly.LODA`, by its method `named`.
+
     Raises:
         PluginError: there is none, there are several, it cannot be imported, or it is made for another contract.
     """
     found = list(entry_points(group=group, name=name))
+    family = name.partition(".")[0]
+    if not found and family != name and entry_points(group=group, name=family):
+        return _named(load(group, family), name)
     if not found:
         known = sorted({entry.name for entry in entry_points(group=group)})
         raise PluginError(
@@ -93,6 +99,18 @@ def load(group: str, name: str) -> Any:
     if missing:
         raise PluginError(f"{name!r} of {_distribution(entry)} lacks {', '.join(missing)}")
     return loaded
+
+
+def _named(family: Any, name: str) -> Any:
+    """What makes the family's member of that name. Raises PluginError."""
+    if not callable(getattr(family, "named", None)):
+        raise PluginError(f"unknown name {name!r}: {name.partition('.')[0]!r} is one detector, not many")
+    try:
+        return family.named(name)
+    except PluginError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{name!r} cannot be made: {error!r}") from error
 
 
 _METHODS = {"ewarn.drivers": ("channel_units", "make_line", "read"), "ewarn.detectors": ("learn_one", "score_one")}
@@ -187,6 +205,9 @@ def _detector(station: Station, spec: DetectorSpec) -> Detector:
         kind = load("ewarn.detectors", spec.name)
     except PluginError as error:
         raise ConfigError(station.file, f"{spec.key}.name", str(error)) from error
+    if hasattr(kind, "named"):
+        problem = f"{spec.name!r} stands for many detectors"
+        raise ConfigError(station.file, f"{spec.key}.name", problem, f"say which, as {spec.name}.package.Class")
     offered: dict[str, Any] = {
         "step_s": float(station.detection.step),
         "resolution": {c.id: c.resolution for c in station.channels.values()},

@@ -16,6 +16,7 @@ from ewarn.testing import CHANNELS, detector_checks, synthetic_sample
 RESOLUTION = {"ph": 0.01, "spcond": 0.1, "do": 0.01, "turbidity": 0.01, "orp": 0.1}
 MAKERS = {
     "residual": lambda: ResidualDetector(step_s=60, resolution=RESOLUTION),
+    "residual alone": lambda: ResidualDetector(step_s=60, resolution=RESOLUTION, alone=True),
     "residual without resolution": lambda: ResidualDetector(step_s=900),
     "forecast": lambda: ForecastDetector(step_s=900, resolution=RESOLUTION),
     "forecast without resolution": lambda: ForecastDetector(step_s=900),
@@ -107,6 +108,84 @@ def test_after_a_long_gap_a_channel_is_learned_anew_before_it_counts():
     score, expected = detector.explain_one(synthetic_sample(rng) | {"ph": 9.0})["ph"]
     assert expected == pytest.approx(9.0, abs=0.02)
     assert score < 3
+
+
+def rising(detector, x, steps, of, by=0.02):
+    """Scores while one channel rises by so much a step from where it is, and all else stays quiet."""
+    scores = []
+    for i in range(steps):
+        sample = x | {of: x[of] + by * (i + 1)}
+        scores.append(detector.score_one(sample))
+        detector.learn_one(sample)
+    return scores
+
+
+def test_a_channel_that_goes_straight_on_is_enough_only_where_that_is_asked_for():
+    quiet = {name: mean for name, (mean, _) in CHANNELS.items()}
+    for name, found in (("residual alone", True), ("residual", False)):
+        detector, _ = trained(MAKERS[name](), 4000)
+        scores = rising(detector, quiet, 29, "ph")
+        assert (max(scores) >= detector.threshold) == found, name
+
+
+def test_a_jump_alone_is_doubted_and_no_event_even_where_a_straight_way_is():
+    detector, _ = trained(MAKERS["residual alone"](), 4000)
+    quiet = {name: mean for name, (mean, _) in CHANNELS.items()}
+    for _ in range(60):
+        jumped = quiet | {"ph": quiet["ph"] + 0.5}
+        assert detector.score_one(jumped) < 0.8 * detector.threshold
+        assert detector.doubt_one(jumped) == {"ph": "jump"}
+        detector.learn_one(jumped)
+
+
+def test_on_its_way_back_to_its_level_a_channel_is_no_event():
+    detector, _ = trained(MAKERS["residual alone"](), 4000)
+    quiet = {name: mean for name, (mean, _) in CHANNELS.items()}
+    away = quiet | {"ph": quiet["ph"] + 1.0}
+    for _ in range(20):
+        detector.learn_one(away)
+    assert max(rising(detector, away, 45, "ph", by=-0.02)) < detector.threshold
+
+
+def test_a_second_channel_has_to_show_more_where_there_are_more():
+    def scored(channels, second):
+        rng = random.Random(5)
+        names = [f"c{i}" for i in range(channels)]
+        detector = ResidualDetector(resolution=dict.fromkeys(names, 0.001))
+        for _ in range(1500):
+            detector.learn_one({name: rng.gauss(8, 0.1) for name in names})
+        x = dict.fromkeys(names, 8.0) | {"c0": 20.0, "c1": 8 + second * 0.1}
+        return detector.score_one(x) >= detector.threshold
+
+    assert scored(3, 2.8)
+    assert not scored(30, 2.8)
+    assert scored(30, 5.0)
+
+
+def test_while_an_event_lasts_its_second_channel_may_fade():
+    detector, _ = trained(MAKERS["residual"](), 3000)
+    quiet = {name: mean for name, (mean, _) in CHANNELS.items()}
+    ph, orp = (RESOLUTION | dict(CHANNELS))["ph"], CHANNELS["orp"]
+    both = quiet | {"ph": ph[0] + 40 * ph[1], "orp": orp[0] + 8 * orp[1]}
+    fading = both | {"orp": orp[0] + 2.4 * orp[1]}
+    alone = detector.score_one(fading)
+    detector.learn_one(both)
+    assert detector.score_one(fading) == alone, "once is no event"
+    detector.learn_one(both)
+    assert alone < detector.threshold <= detector.score_one(fading)
+
+
+def test_an_event_is_not_learned_for_half_an_hour_and_then_slowly():
+    detector, _ = trained(MAKERS["residual"](), 3000)
+    quiet = {name: mean for name, (mean, _) in CHANNELS.items()}
+    event = quiet | {name: quiet[name] + 10 * CHANNELS[name][1] for name in ("ph", "orp")}
+    before = detector.explain_one(quiet)["ph"][1]
+    for _ in range(30):
+        detector.learn_one(event)
+    assert detector.explain_one(quiet)["ph"][1] == before
+    for _ in range(600):
+        detector.learn_one(event)
+    assert detector.explain_one(quiet)["ph"][1] == pytest.approx(event["ph"], abs=3 * CHANNELS["ph"][1])
 
 
 def test_threshold_within_reach_of_one_channel_is_refused():
