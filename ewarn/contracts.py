@@ -39,7 +39,8 @@ class Reading:
         value: in the channel's unit; None exactly when quality is MISSING.
         quality: QARTOD flag. A driver says NOT_EVALUATED, SUSPECT or FAIL (as the probe doubts or denies it) or
             MISSING.
-        reason: why it is not PASS, a short code as `no_reply`, `gross_range`; "" where there is nothing to say.
+        reason: why it is not PASS, a short code as `no_reply`, `gross_range`, `neighbour:ph_2`; "" where there is
+            nothing to say. `revised` is a PASS that was another flag at first.
     """
 
     channel: str
@@ -58,12 +59,14 @@ class Sample:
         values: usable values by channel, all finite; a channel without one is absent.
         suspect: channels whose value carries flag 3.
         reasons: per absent channel why it is absent, and per suspect channel why it is suspect.
+        held: channels slower than the step whose value is an earlier sample's: it tells nothing new.
     """
 
     time: Millis
     values: Mapping[str, float]
     suspect: frozenset[str] = frozenset()
     reasons: Mapping[str, str] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
 
 
 class Cause(enum.StrEnum):
@@ -115,6 +118,8 @@ class Verdict:
         readiness: whether detection could judge at all.
         abnormal: the decision at this step (before the alarm's delays).
         cause: class of the cause while something is abnormal, else NONE.
+        causes: probability of each class of cause, given that something is abnormal; empty while nothing is.
+        findings: codes of what speaks for or against causes; see `ewarn.core.causes`.
         evidence: channels that moved, strongest first.
         doubts: channels whose sensor seems to fail, and how.
         scores: raw score by detector name.
@@ -128,6 +133,8 @@ class Verdict:
     evidence: tuple[Evidence, ...] = ()
     doubts: Mapping[str, str] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    causes: Mapping[Cause, float] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
 
 
 class AlarmState(enum.StrEnum):
@@ -166,6 +173,7 @@ class Alert:
         evidence: channels that moved, strongest first.
         detail: codes that a message can be made from, as {"probe": "sonde", "reason": "no_reply"}.
         by: person or part that caused the transition, "" for the condition itself.
+        causes, findings: of the verdict behind it.
     """
 
     station: str
@@ -182,6 +190,8 @@ class Alert:
     evidence: tuple[Evidence, ...] = ()
     detail: Mapping[str, str] = field(default_factory=dict)
     by: str = ""
+    causes: Mapping[Cause, float] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -192,6 +202,33 @@ class Alert:
     def active(self) -> bool:
         """Whether the condition holds."""
         return self.state in (AlarmState.UNACKNOWLEDGED, AlarmState.ACKNOWLEDGED)
+
+
+class Label(enum.StrEnum):
+    """What an operator says that an alert was."""
+
+    EVENT = "event"
+    NATURAL = "natural"
+    OPERATION = "operation"
+    SENSOR = "sensor"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """An operator's word on an alert.
+
+    Attributes:
+        alert: the transition that raised it.
+        label: what it was.
+        by: who says so.
+        time: when it was said.
+    """
+
+    alert: Alert
+    label: Label
+    by: str
+    time: Millis
 
 
 class Clock(Protocol):
@@ -305,7 +342,13 @@ class Detector(Protocol):
     It may also have `explain_one(x) -> Mapping[str, tuple[float, float]]`, channel -> (score in nats, expected value),
     for the sample scored last; `doubt_one(x) -> Mapping[str, str]`, channel -> code of what seems wrong with its sensor
     since lately, where it does not count such channels in its score; and `threshold`, the score at which it calls a
-    sample abnormal.
+    sample abnormal. Learning is held back while an event is suspected, but for a detector whose class says
+    `gates_itself = True`: its `learn_one` is called for every sample, and it bounds itself what an event teaches.
+    `hold_one(x)`, where there is one, is called instead of `learn_one` with water that was alarmed and may not become
+    normal unasked: what is forgotten within hours may follow it, what is kept for days may not.
+
+    One entry point may stand for many detectors: its `named(name)` makes the constructor for a dotted name that begins
+    with its own, and raises PluginError where there is none.
     """
 
     def learn_one(self, x: dict[str, float]) -> None:

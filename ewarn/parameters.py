@@ -95,8 +95,12 @@ PARAMETERS: dict[str, Parameter] = {
         Parameter(
             "batt_v", "Supply voltage", "Tensión de alimentación", "V", "V", 0, 36, 0.01, "70969", operation=True
         ),
+        Parameter("index", "Index", "Índice", "1", "", -1e6, 1e6, 0.001),
     )
 }
+
+INDEX = "index"
+"""What a composite is of that is no property of water by itself, as a ratio; its unit is free."""
 
 ALTERNATIVE_UNITS: dict[str, tuple[str, ...]] = {
     "pressure": ("[psi]", "bar"),

@@ -148,6 +148,21 @@ def obs_rows(readings: Iterable[Reading]) -> list[Row]:
     return [rows[t] for t in sorted(rows)]
 
 
+def revise(row: Row, reading: Reading) -> Row:
+    """An obs row with a reading's final flag, where the row has the reading; its value stays.
+
+    >>> spike = {"t": "…", "ph": 9.1, "q": {"ph": 3}, "why": {"ph": "spike"}}
+    >>> revise(spike, Reading("ph", 0, 9.1, Quality.PASS, "revised"))
+    {'t': '…', 'ph': 9.1, 'q': {}, 'why': {'ph': 'revised'}}
+    """
+    if reading.channel not in row:
+        return row
+    flags = {c: flag for c, flag in row.get("q", {}).items() if c != reading.channel}
+    if reading.quality is not Quality.PASS:
+        flags[reading.channel] = int(reading.quality)
+    return {**row, "q": flags, "why": {**row.get("why", {}), reading.channel: reading.reason}}
+
+
 _NOT_CHANNELS = frozenset({"t", "q", "why", "boot", "seq", "backfill"})
 
 
@@ -190,6 +205,14 @@ def _evidence(rows: Iterable[Row]) -> tuple[Evidence, ...]:
     )
 
 
+def _causes_row(causes: Mapping[Cause, float]) -> Row:
+    return {str(cause): round(share, 4) for cause, share in causes.items()}
+
+
+def _causes(row: Row) -> dict[Cause, float]:
+    return {Cause(cause): _number(share) for cause, share in row.items()}
+
+
 def verdict_row(verdict: Verdict) -> Row:
     """A verdict without `boot` and `seq`; what is empty is not written."""
     row: Row = {"t": to_text(verdict.time), "readiness": str(verdict.readiness)}
@@ -205,6 +228,10 @@ def verdict_row(verdict: Verdict) -> Row:
         row["doubts"] = dict(verdict.doubts)
     if verdict.scores:
         row["scores"] = dict(verdict.scores)
+    if verdict.causes:
+        row["causes"] = _causes_row(verdict.causes)
+    if verdict.findings:
+        row["findings"] = list(verdict.findings)
     return row
 
 
@@ -221,6 +248,8 @@ def verdict_of(row: Row) -> Verdict:
             evidence=_evidence(row.get("evidence", ())),
             doubts={str(k): str(v) for k, v in row.get("doubts", {}).items()},
             scores={str(k): _number(v) for k, v in row.get("scores", {}).items()},
+            causes=_causes(row.get("causes", {})),
+            findings=tuple(map(str, row.get("findings", ()))),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WireError(f"not a verdict: {error!r}") from error
@@ -233,7 +262,8 @@ def alert_row(alert: Alert) -> Row:
         "number": alert.number, "onset": to_text(alert.onset), "state": str(alert.state),
         "previous": str(alert.previous), "priority": int(alert.priority), "cause": str(alert.cause),
         "probability": alert.probability, "evidence": [_evidence_row(e) for e in alert.evidence],
-        "detail": dict(alert.detail), "by": alert.by,
+        "detail": dict(alert.detail), "by": alert.by, "causes": _causes_row(alert.causes),
+        "findings": list(alert.findings),
     }  # fmt: skip
 
 
@@ -256,6 +286,8 @@ def alert_of(station: str, row: Row) -> Alert:
             evidence=_evidence(row["evidence"]),
             detail={str(k): str(v) for k, v in row["detail"].items()},
             by=str(row["by"]),
+            causes=_causes(row.get("causes", {})),
+            findings=tuple(map(str, row.get("findings", ()))),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WireError(f"not an alert: {error!r}") from error

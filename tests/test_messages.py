@@ -36,7 +36,7 @@ def test_alert_says_where_what_and_since_when():
     assert "Ammonium as N rose to 2.10 mg N/L (expected 0.10 mg N/L) since 2025-12-31 18:00 CST" in text
     assert "Dissolved oxygen (do_2) fell to 5.12 mg/L" in text
     assert "Consistent with sewage" in text
-    assert "0.93" in text
+    assert "In 93 of 100 such moments" in text
 
 
 def test_spanish_is_spanish():
@@ -58,7 +58,8 @@ REASONS = [
     "no_reply", "wrong_reply", "busy", "refused", "line_lost", "driver_error", "profile_mismatch", "not_configured",
     "not_finite", "out_of_range", "probe_status", "probe_suspect", "sentinel", "unit_unknown", "time_backwards", "gap",
     "gross_range", "rate_of_change", "spike", "flat_line", "silent", "lost", "quiet", "zero", "implausible", "jump",
-    "stuck",
+    "stuck", "attenuated", "climatology", "neighbour:ph", "revised",
+    "no_input", "no_past", "division_by_zero", "out_of_domain", "too_large", "suspect_input",
 ]  # fmt: skip
 
 
@@ -75,11 +76,17 @@ def test_every_reason_is_said_in_words(reason, language):
 def test_no_reason_of_the_code_is_left_out():
     """Flags with their codes, as drivers and quality control write them."""
     root = Path(__file__).parents[1]
-    sources = [path.read_text() for package in ("drivers", "ewarn/core") for path in (root / package).glob("*.py")]
+    sources = [path.read_text() for package in ("drivers", "ewarn/core") for path in (root / package).rglob("*.py")]
     codes = {code for text in sources for code in re.findall(r'(?:Quality\.\w+|quality|missing\(), ?"([a-z_]+)"', text)}
     codes |= {code for text in sources for code in re.findall(r'missing\("([a-z_]+)"', text)}
     assert {"gap", "probe_status", "sentinel"} <= codes
     assert codes <= set(REASONS)
+
+
+def test_a_reason_names_the_other_channel_of_a_pair():
+    text = render(alert(alarm="sensor", detail={"reason": "neighbour:ph_2"}), "es")
+    assert "Motivo: no coincide con pH (ph_2); no se sabe cuál de los dos falla." in text
+    assert "Reason: a{b}:c." in render(alert(alarm="sensor", detail={"reason": "a{b}:c"}), "en")
 
 
 def test_unknown_channels_and_codes_are_shown_as_they_are():

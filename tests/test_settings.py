@@ -46,7 +46,20 @@ def test_defaults_are_filled_in():
         (0, 14),
     )
     assert made.probes[0].options == {"profile": "ysi_exo_modbus"}
-    assert [d.name for d in made.detectors] == ["residual", "residual_trees"]
+    assert [d.name for d in made.detectors] == ["residual"]
+
+
+def test_limits_of_quality_control_are_given_or_left_to_be_learned():
+    made = station_from(station(), FILE).channels["ph"]
+    assert (made.spike, made.rate, made.flat_after, made.attenuated, made.climatology, made.neighbour) == (None,) * 6
+    assert (made.flat_fail, made.attenuated_fail, made.attenuated_window, made.attenuated_by) == (0, None, 21600, "std")
+    given = {
+        "flat_after": "0s", "flat_fail": "2h", "attenuated": 0.1, "attenuated_by": "range", "neighbour": 0.2,
+        "climatology": [{"span": [6, 8], "months": [11, 2]}],
+    }  # fmt: skip
+    ph = station_from(station(channels__ph=given), FILE).channels["ph"]
+    assert (ph.flat_after, ph.flat_fail, ph.attenuated, ph.attenuated_by, ph.neighbour) == (0, 7200, 0.1, "range", 0.2)
+    assert (ph.climatology[0].span, ph.climatology[0].months, ph.climatology[0].hours) == ((6, 8), (11, 2), (0, 23))
 
 
 WRONG = {
@@ -77,6 +90,26 @@ WRONG = {
     "endless step": ({"channels__ph__resolution": float("inf")}, "channels.ph.resolution", "smallest step"),
     "no pace": ({"channels__ph__every": "0s"}, "channels.ph.every", "leave it out"),
     "nan span": ({"channels__ph__suspect_span": [float("nan"), 9]}, "channels.ph.suspect_span", "low, high"),
+    "no floor": ({"channels__ph__attenuated": 0.0}, "channels.ph.attenuated", "leave it out"),
+    "negative floor": ({"channels__ph__attenuated_fail": -1.0}, "channels.ph.attenuated_fail", "leave it out"),
+    "narrow window": (
+        {"channels__ph": {"attenuated": 0.1, "attenuated_window": "9m"}}, "channels.ph.attenuated_window", "10 intervals"
+    ),
+    "no such spread": ({"channels__ph__attenuated_by": "mad"}, "channels.ph.attenuated_by", "'range', 'std'"),
+    "negative standstill": ({"channels__ph__flat_fail": "-1h"}, "channels.ph.flat_fail", "15s"),
+    "no tolerance": ({"channels__ph__neighbour": float("inf")}, "channels.ph.neighbour", "leave it out"),
+    "empty climate": ({"channels__ph__climatology": [{"span": [8, 8]}]}, "channels.ph.climatology[0].span", "low, high"),
+    "month 13": (
+        {"channels__ph__climatology": [{"span": [6, 8]}, {"span": [6, 8], "months": [1, 13]}]},
+        "channels.ph.climatology[1].months",
+        "two of 1 to 12",
+    ),
+    "hour 24": (
+        {"channels__ph__climatology": [{"span": [6, 8], "hours": [24, 3]}]}, "channels.ph.climatology[0].hours", "0 to 23"
+    ),
+    "climate without values": (
+        {"channels__ph__climatology": [{"hours": [0, 3]}]}, "channels.ph.climatology[0].span", "required"
+    ),
     "too many steps": ({"detection__of_steps": 1001}, "detection.of_steps", "at most 1000"),
     "no silence": ({"detection__silence": "0s"}, "detection.silence", "5m"),
     "negative history": ({"station__history": "-1d"}, "station.history", "7d"),

@@ -66,6 +66,9 @@ def of_verdict(station: str, verdict: Verdict) -> Point:
     if verdict.doubts:
         fields["doubts"] = _json(dict(verdict.doubts))
     fields |= {f"score_{name}": float(score) for name, score in verdict.scores.items()}
+    fields |= {f"cause_{cause}": float(share) for cause, share in verdict.causes.items()}
+    if verdict.findings:
+        fields["findings"] = " ".join(verdict.findings)
     return Point("verdict", {"station": station}, fields, verdict.time)
 
 
@@ -79,6 +82,9 @@ def of_alert(alert: Alert, render: Render) -> Point:
     }  # fmt: skip
     if alert.probability is not None:
         fields["probability"] = float(alert.probability)
+    fields |= {f"cause_{cause}": float(share) for cause, share in alert.causes.items()}
+    if alert.findings:
+        fields["findings"] = " ".join(alert.findings)
     fields |= {f"text_{language}": " | ".join(render(alert, language).splitlines()) for language in TEXTS}
     priority, n = str(int(alert.priority)), str(alert.number % 10)
     tags = {"station": alert.station, "alarm": alert.alarm, "prio": priority, "n": n}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ewarn.config.channels import ChannelSpec, channel_spec
+from ewarn.config.channels import ChannelSpec, channel_spec, check_formulas
 from ewarn.config.common import STATION_ID, checked_broker, unique
 from ewarn.config.tables import (
     BrokerTable,
@@ -64,12 +64,13 @@ class Station:
     detectors: tuple[DetectorSpec, ...]
 
 
-USUAL_DETECTORS = ("residual", "residual_trees")
+USUAL_DETECTORS = ("residual",)
 """Used where the file names none, but for a river at steps of `SLOW_S` and more: there RIVER_DETECTORS."""
 RIVER_DETECTORS = ("forecast",)
 SLOW_S = 300.0
 _MOST_NATS = 20.0
 _MOST_STEPS = 1000
+_MOST_ALARMS = 100.0
 
 
 def load_station(path: Path) -> Station:
@@ -203,15 +204,17 @@ def _channels(raw: StationFile, probes: tuple[ProbeSpec, ...], file: str) -> dic
                 )
             owners[channel] = probe
     if probes:
-        for name in raw.channels:
-            if name not in owners:
+        for name, table in raw.channels.items():
+            if name not in owners and "formula" not in table:
                 raise ConfigError(
                     file, f"channels.{name}", "no probe has this channel", f"channels are: {', '.join(sorted(owners))}"
                 )
-    names = list(owners) or list(raw.channels)
+    names = list(owners | raw.channels)
     if not names:
         raise ConfigError(file, "channels", "there is none", "declare [[probes]], or [channels.ID] for recorded data")
-    return {name: _channel(name, raw, owners.get(name), file) for name in names}
+    channels = {name: _channel(name, raw, owners.get(name), file) for name in names}
+    check_formulas(channels, raw.detection.step, file)
+    return channels
 
 
 def _channel(name: str, raw: StationFile, probe: ProbeSpec | None, file: str) -> ChannelSpec:
@@ -232,6 +235,14 @@ def _check_detection(table: DetectionTable, file: str) -> None:
         raise ConfigError(file, "detection.of_steps", f"{table.of_steps} are too many", f"at most {_MOST_STEPS}")
     if not table.silence > 0:
         raise ConfigError(file, "detection.silence", "is not more than 0", 'write a duration, as "5m"')
+    if not 0 < table.prior < 1:
+        raise ConfigError(file, "detection.prior", f"{table.prior:g} is no share", "more than 0 and less than 1")
+    if not 0 < table.false_alarms_a_week <= _MOST_ALARMS:
+        problem = f"{table.false_alarms_a_week:g} a week cannot be kept"
+        raise ConfigError(file, "detection.false_alarms_a_week", problem, f"more than 0, at most {_MOST_ALARMS:g}")
+    for name, duration in (("accept_after", table.accept_after), ("patterns_expire", table.patterns_expire)):
+        if not duration > 0:
+            raise ConfigError(file, f"detection.{name}", "is not more than 0", 'write a duration, as "24h"')
     if not 0 < table.corroboration < _MOST_NATS:
         raise ConfigError(file, "detection.corroboration", f"{table.corroboration} nats", f"0 to {_MOST_NATS:g}")
 
@@ -251,4 +262,6 @@ def _detectors(raw: StationFile, file: str) -> tuple[DetectorSpec, ...]:
     unique([s.name for s in specs], file, "detectors", "name")
     slow_river = raw.station.water == "river" and raw.detection.step >= SLOW_S
     usual = RIVER_DETECTORS if slow_river else USUAL_DETECTORS
-    return tuple(specs) or tuple(DetectorSpec(name, {}, "detectors") for name in usual)
+    # In treated water one dosing line moves one channel.
+    options = {"alone": True} if raw.station.water == "treated" and usual is USUAL_DETECTORS else {}
+    return tuple(specs) or tuple(DetectorSpec(name, dict(options), "detectors") for name in usual)

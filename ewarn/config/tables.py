@@ -53,7 +53,7 @@ class StationTable(Table, frozen=True):
     time_zone: str = "UTC"
     data: str = "data"
     centrals: tuple[str, ...] = ("main",)
-    history: Seconds = Seconds(7 * 86400)
+    history: Seconds = Seconds(28 * 86400)
 
 
 class LineTable(Table, frozen=True):
@@ -87,8 +87,27 @@ class ProbeTable(Table, frozen=True):
     timeout: Seconds = Seconds(1)
 
 
+class ClimateTable(Table, frozen=True):
+    """The values of a time of the year and the day.
+
+    Both ends of a span count; it may run over the end of the year or the day.
+
+    Attributes:
+        months: first and last, 1 to 12.
+        hours: first and last hour of the day in UTC, 0 to 23.
+        span: lowest and highest value.
+    """
+
+    span: Span
+    months: tuple[int, int] = (1, 12)
+    hours: tuple[int, int] = (0, 23)
+
+
 class ChannelTable(Table, frozen=True):
     """What differs from the parameter's own defaults for one channel.
+
+    Limits of quality control that are left out are learned from the channel's own history, but for the gross range,
+    and but for flow, pressure, level and supply, which people and pumps change.
 
     Attributes:
         parameter: where the id does not say it.
@@ -97,8 +116,17 @@ class ChannelTable(Table, frozen=True):
         resolution: smallest step that the instrument reports, in the channel's unit.
         every: how often a new value comes, where no probe says it.
         fail_span, suspect_span: gross range test.
+        alarm_span: hard limits: a value outside raises an alarm of its own, whatever detection says.
         spike, rate: limits of the spike test (unit) and of the rate-of-change test (unit per minute).
-        flat_after: flat-line test: suspect after this long without any change; "0s" switches it off.
+        flat_after, flat_fail: flat-line test: suspect, and failed, after this long without any change; "0s" switches
+            it off. Nothing fails by default.
+        attenuated, attenuated_fail: attenuated-signal test: suspect, and failed, where the values of a window differ
+            less than this (unit). Nothing fails by default.
+        attenuated_window: how long that window is; "0s" switches the test off.
+        attenuated_by: "std" (standard deviation of the window) or "range" (largest less smallest).
+        climatology: values by season and hour; of spans that overlap the last counts; an empty list switches it off.
+        neighbour: neighbour test: how far this channel and others of the same parameter may differ (unit).
+        formula: of a composite: what it is computed from, as "cl2_total - cl2_free"; see `ewarn.config.formula`.
     """
 
     parameter: str | None = None
@@ -108,9 +136,18 @@ class ChannelTable(Table, frozen=True):
     every: Seconds | None = None
     fail_span: Span | None = None
     suspect_span: Span | None = None
+    alarm_span: Span | None = None
     spike: float | None = None
     rate: float | None = None
     flat_after: Seconds | None = None
+    flat_fail: Seconds | None = None
+    attenuated: float | None = None
+    attenuated_fail: float | None = None
+    attenuated_window: Seconds = Seconds(6 * 3600)
+    attenuated_by: Literal["std", "range"] = "std"
+    climatology: tuple[ClimateTable, ...] | None = None
+    neighbour: float | None = None
+    formula: str | None = None
 
 
 class DetectionTable(Table, frozen=True):
@@ -125,6 +162,11 @@ class DetectionTable(Table, frozen=True):
         corroboration: nats that a second channel has to show for a contamination, where no detector doubts sensors.
             Of a dozen quiet channels one shows four now and then by chance; a plant with few may ask for less.
         silence: a probe that gives nothing for this long raises its alarm.
+        prior: share of all time in which the water is abnormal, as far as known: what probabilities start from.
+        false_alarms_a_week: invalid contamination alerts that are bearable; the threshold follows, within bounds.
+        accept_after: water that was alarmed, has not come back and was not explained is taken as normal so long after
+            the alert.
+        patterns_expire: how long a change that an operator called harmless is recognised.
     """
 
     step: Seconds = Seconds(60)
@@ -135,6 +177,10 @@ class DetectionTable(Table, frozen=True):
     hold: Seconds = Seconds(1800)
     corroboration: float = 6.5
     silence: Seconds = Seconds(300)
+    prior: float = 0.01
+    false_alarms_a_week: float = 0.5
+    accept_after: Seconds = Seconds(86400)
+    patterns_expire: Seconds = Seconds(90 * 86400)
 
 
 class StationFile(Table, frozen=True):

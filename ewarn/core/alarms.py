@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ewarn.contracts import AlarmState, Alert, Cause, Evidence, Millis, Priority
 
@@ -58,6 +58,8 @@ class Context:
     probability: float | None = None
     evidence: tuple[Evidence, ...] = ()
     detail: Mapping[str, str] | None = None
+    causes: Mapping[Cause, float] = field(default_factory=dict)
+    findings: tuple[str, ...] = ()
 
 
 class AlarmMachine:
@@ -93,6 +95,7 @@ class AlarmMachine:
         return Alert(
             self.station, record.alarm, record.occurrence, record.number, now, record.onset, state, previous,
             self.priority, context.cause, context.probability, context.evidence, context.detail or {}, by,
+            context.causes, context.findings,
         )  # fmt: skip
 
 

@@ -2,114 +2,60 @@
 
 Fusion. A detector's score over its own threshold is its ratio. Detectors that can say which channels moved
 (`explain_one`) decide: the largest of their ratios counts. The others corroborate: they can lower it by at most a
-fifth. Where no detector can explain itself, the largest ratio of all counts. probability = r⁶ / (1 + r⁶): one half at
-the threshold, strictly increasing.
+fifth. Where no detector can explain itself, the largest ratio of all counts. What operations usually bring here
+(`operations`) and what operators called harmless before (`patterns`) lower it by two fifths at most. The sample is
+abnormal where the ratio reaches the level that the false-alarm budget asks for (`budget`); `probability` says what
+the ratio means.
 
 What an instrument computes from a sensor that is there already (salinity from conductance) is not shown to detectors:
 one sensor that fails must not look like two that agree.
 
 Learning is held back while an event is suspected, for `hold` at most: a change that stays becomes the new normal.
+Water that was alarmed is protected longer, see `baseline`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from ewarn.config import ChannelSpec, Station
-from ewarn.contracts import Cause, Detector, Evidence, Millis, Readiness, Sample, Verdict
+from ewarn.contracts import (
+    Cause,
+    Classification,
+    Detector,
+    Evidence,
+    Label,
+    Millis,
+    Readiness,
+    Sample,
+    Verdict,
+)
+from ewarn.core.budget import LEAST, Budget
+from ewarn.core.causes import Circumstances, findings, posterior
+from ewarn.core.composites import sources, witnesses
+from ewarn.core.members import Account, Member
+from ewarn.core.operations import Operations
+from ewarn.core.patterns import Patterns
+from ewarn.core.probability import probability
 from ewarn.parameters import parameter_of
 
 _MOVED = 4.0
 _LOUD = 12.0
-_STEEPNESS = 6
 _DOUBT = 0.2
-_FAILURES = 10
+_EXPLAINED, _KNOWN = 0.4, 0.3
+_DAMPED = 0.6
 _DRY_US_CM = 20.0
 _DRY_SHARE = 0.1
-_LEAST = 1e-50
+CONTAMINATION, SENSOR, CHANGE = "contamination", "sensor", "change"
+_LIKELY = 0.6
+_FINEST, _COARSEST = 1, 2**14
+_STRONG = 1.5
+_OF_THE_WATER = (Cause.CONTAMINATION, Cause.NATURAL, Cause.OPERATION, Cause.UNKNOWN)
 _ONE_SENSOR = (
     ("spcond", "conductivity", "tds", "salinity"), ("do", "do_sat"), ("turbidity", "turbidity_ntu"),
 )  # fmt: skip
 """Parameters that one sensor gives, the one that is nearest to it first."""
-
-_T = TypeVar("_T")
-Explain = Callable[[dict[str, float]], Mapping[str, tuple[float, float]]]
-
-
-@dataclass(slots=True)
-class _Member:
-    """One detector and how it fares."""
-
-    name: str
-    detector: Detector
-    threshold: float
-    explain: Explain | None
-    doubt: Callable[[dict[str, float]], Mapping[str, str]] | None = None
-    failures: dict[str, int] = field(default_factory=dict)
-    fault: str = ""
-
-    @classmethod
-    def of(cls, name: str, detector: Any) -> _Member:
-        threshold = float(getattr(detector, "threshold", 1.0))
-        return cls(
-            name, detector, threshold, getattr(detector, "explain_one", None), getattr(detector, "doubt_one", None)
-        )
-
-    def score(self, x: Mapping[str, float]) -> float | None:
-        """Its score, None where it gives none."""
-        score = self._guarded("score", self.detector.score_one, x, _finite)
-        return None if score is None else float(score)
-
-    def accounts(self, x: Mapping[str, float]) -> Mapping[str, tuple[float, float]]:
-        """What it says of each channel: score in nats and expected value."""
-        if self.explain is None:
-            return {}
-
-        def checked(told: Any) -> dict[str, tuple[float, float]]:
-            pairs = ((str(c), (_finite(nats), _finite(expected))) for c, (nats, expected) in told.items())
-            return {c: pair for c, pair in pairs if c in x}
-
-        return self._guarded("account", self.explain, x, checked) or {}
-
-    def doubts(self, x: Mapping[str, float]) -> Mapping[str, str]:
-        """The sensors that it doubts, and why."""
-        if self.doubt is None:
-            return {}
-
-        def checked(told: Any) -> dict[str, str]:
-            return {str(c): str(r) for c, r in told.items() if c in x}
-
-        return self._guarded("doubt", self.doubt, x, checked) or {}
-
-    def learn(self, x: Mapping[str, float]) -> None:
-        """Have it learn."""
-        self._guarded("learn", self.detector.learn_one, x, lambda _nothing: None)
-
-    def _guarded(
-        self, what: str, work: Callable[[dict[str, float]], Any], x: Mapping[str, float], check: Callable[[Any], _T]
-    ) -> _T | None:
-        """What the detector gives, None where it raises or gives nonsense; often in a row, and it is out."""
-        if self.fault:
-            return None
-        try:
-            result = check(work(dict(x)))
-        except Exception as error:  # noqa: BLE001  (a detector may raise anything; it must not stop the others)
-            self.failures[what] = self.failures.get(what, 0) + 1
-            if self.failures[what] >= _FAILURES:
-                self.fault = f"switched off after {_FAILURES} failures in a row: {what}: {error!r}"
-            return None
-        self.failures[what] = 0
-        return result
-
-
-def _finite(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is no number")
-    return number
 
 
 @dataclass(slots=True)
@@ -119,45 +65,104 @@ class Detection:
     Args:
         station: for steps, warm-up, hold and the roles of channels.
         detectors: by name.
+
+    Attributes:
+        budget: the false-alarm budget and the level that it asks for.
     """
 
     station: Station
     detectors: Mapping[str, Detector]
-    _members: list[_Member] = field(init=False)
+    budget: Budget = field(init=False)
+    _members: list[Member] = field(init=False)
     _quality: frozenset[str] = field(init=False)
     _derived: frozenset[str] = field(init=False)
+    _composed: dict[str, frozenset[str]] = field(init=False)
+    _operations: Operations = field(init=False)
+    _patterns: Patterns = field(init=False)
     _since: dict[str, Millis] = field(init=False, default_factory=dict)
     _seen: int = field(init=False, default=0)
     _held: int = field(init=False, default=0)
     _dry: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
-        self._members = [_Member.of(name, d) for name, d in self.detectors.items()]
-        self._quality = frozenset(c.id for c in self.station.channels.values() if c.role == "quality")
-        self._derived = derived(self.station.channels)
+        settings, channels = self.station.detection, self.station.channels
+        self._members = [Member.of(name, d) for name, d in self.detectors.items()]
+        self._quality = frozenset(c.id for c in channels.values() if c.role == "quality")
+        self._derived, self._composed = derived(channels), sources(channels)
+        self.budget = Budget(settings.false_alarms_a_week, settings.on_steps, settings.of_steps)
+        operations = {c.id: c.resolution for c in channels.values() if c.role == "operation"}
+        self._operations = Operations(operations, float(settings.step))
+        self._patterns = Patterns(self.station.water, round(settings.patterns_expire * 1000))
 
     @property
     def faults(self) -> dict[str, str]:
         """Detectors that were switched off, and why."""
         return {m.name: m.fault for m in self._members if m.fault}
 
-    def judge(self, sample: Sample) -> Verdict:
-        """The verdict on a sample; learns from it unless an event is suspected."""
-        x = {name: value for name, value in sample.values.items() if name not in self._derived}
+    def judge(self, sample: Sample, *, protected: bool = False) -> Verdict:
+        """The verdict on a sample; learns from it unless an event is suspected.
+
+        Args:
+            sample: of this step.
+            protected: whether the water was alarmed and has neither come back nor been explained.
+        """
+        time, x = sample.time, {n: v for n, v in sample.values.items() if n not in self._derived}
         if not self._quality & x.keys():
-            self._learn(x)
-            return Verdict(sample.time, None, Readiness.NO_DATA, cause=Cause.COMMUNICATION)
+            self._learn(x, held=protected)
+            return Verdict(time, None, Readiness.NO_DATA, cause=Cause.COMMUNICATION)
         scores = self._scores(x)
-        ratio = self._fuse(scores)
-        evidence = self._evidence(sample.time, x, scores)
-        doubts = self._doubts(x)
-        suspected = ratio is not None and ratio >= 1
-        self._learn_unless(suspected, x)
+        self._operations.take(time, x)
+        accounts = self._accounts(time, x, scores)
+        evidence = self._evidence(time, x, accounts)
+        around = self._around(time, x, evidence)
+        ratio = self._damped(self._fuse(scores), around)
+        suspected = ratio is not None and ratio >= self.budget.level
+        self._operations.learn(time, {c: nats for c, (nats, _) in accounts.items()})
+        # What a slow channel holds is no further value: learned as one, its spread would shrink to nothing.
+        fresh = {n: v for n, v in x.items() if n not in sample.held} if sample.held else x
+        self._learn_unless(suspected, fresh, protected=protected)
         if self._seen * self.station.detection.step < self.station.detection.warmup or ratio is None:
-            return Verdict(sample.time, None, Readiness.WARMING, scores=scores)
-        cause = self._cause(suspected, evidence, doubts, x)
-        probability = 1 / (1 + min(max(ratio, _LEAST), 1 / _LEAST) ** -_STEEPNESS)
-        return Verdict(sample.time, probability, Readiness.READY, suspected, cause, evidence, doubts, scores)
+            return Verdict(time, None, Readiness.WARMING, scores=scores)
+        verdict = self._verdict(time, ratio, evidence, around, suspected=suspected, scores=scores)
+        self.budget.take(time, 0.0 if alarm_of(verdict) in (SENSOR, CHANGE) else ratio)
+        return verdict
+
+    def classify(self, word: Classification) -> None:
+        """Learn from an operator's word on an alert."""
+        self._patterns.classify(word)
+        if word.label is not Label.UNKNOWN:
+            self.budget.classify(word.alert.time, invalid=word.label is not Label.EVENT)
+
+    def detectable(self, x: Mapping[str, float]) -> dict[str, float]:
+        """The smallest sudden change of each channel, in its unit, that is half of what an alert takes.
+
+        Two channels that change so much at once are found. A channel whose sensor is not believed at present, or whose
+        change does not count alone, is not in it.
+        """
+        deciding = [m for m in self._members if m.explain and not m.fault]
+        found = {}
+        for channel in sorted(self._quality & x.keys() - self._derived):
+            sizes = [s for m in deciding if (s := self._least(m, channel, x)) is not None]
+            if sizes:
+                found[channel] = min(sizes)
+        return found
+
+    def _least(self, member: Member, channel: str, x: Mapping[str, float]) -> float | None:
+        """By bisection over multiples of the resolution; the worse of a rise and a fall."""
+        wanted = member.threshold * self.budget.level / 2
+        resolution = self.station.channels[channel].resolution
+
+        def told(times: float) -> bool:
+            moved = ({**x, channel: x[channel] + sign * times * resolution} for sign in (-1, 1))
+            return all(member.accounts(m).get(channel, (0.0, 0.0))[0] >= wanted for m in moved)
+
+        low, high = _FINEST, _COARSEST
+        if not told(high):
+            return None
+        while high - low > max(1, low // 16):
+            middle = (low + high) // 2
+            low, high = (low, middle) if told(middle) else (middle, high)
+        return high * resolution
 
     def _scores(self, x: dict[str, float]) -> dict[str, float]:
         scores = {m.name: m.score(x) for m in self._members}
@@ -174,58 +179,106 @@ class Detection:
             return max(others)
         return max(deciding) * (1 - _DOUBT * (1 - min(1.0, max(others, default=1.0))))
 
-    def _learn_unless(self, suspected: bool, x: dict[str, float]) -> None:
+    def _damped(self, ratio: float | None, around: Circumstances) -> float | None:
+        """The ratio, less what operations and known patterns explain."""
+        if ratio is None:
+            return None
+        kept = (1 - _EXPLAINED * around.explained) * (1 - _KNOWN * bool(around.known))
+        return ratio * max(kept, _DAMPED)
+
+    def _learn_unless(self, suspected: bool, x: dict[str, float], *, protected: bool) -> None:
         limit = self.station.detection.hold / self.station.detection.step
-        if suspected and self._held < limit:
-            self._held += 1
-            return
+        withheld = suspected and self._held < limit
         if not suspected:
             self._held = max(0, self._held - 1)
-        self._learn(x)
+        self._held += withheld
+        self._learn(x, held=protected, withheld=withheld)
 
-    def _learn(self, x: dict[str, float]) -> None:
-        self._seen += bool(x)
+    def _learn(self, x: dict[str, float], *, held: bool, withheld: bool = False) -> None:
+        self._seen += bool(x) and not withheld
         for member in self._members:
-            member.learn(x)
+            if member.gates_itself or not withheld:
+                member.learn(x, held=held)
 
-    def _evidence(self, time: Millis, x: dict[str, float], scores: Mapping[str, float]) -> tuple[Evidence, ...]:
-        """Channels that moved, strongest first; `since` lasts as long as a channel stays out."""
-        if not self._since and max(scores.values(), default=0.0) < _MOVED:
-            return ()
-        accounts: dict[str, tuple[float, float]] = {}
+    def _accounts(self, time: Millis, x: dict[str, float], scores: Mapping[str, float]) -> dict[str, Account]:
+        """What the detectors say of each channel, where it matters: the strongest account counts."""
+        quiet = not self._since and max(scores.values(), default=0.0) < _MOVED * LEAST
+        if quiet and not self._operations.moved(time):
+            return {}
+        accounts: dict[str, Account] = {}
         for member in self._members:
             for channel, account in member.accounts(x).items():
                 accounts[channel] = max(accounts.get(channel, account), account)
-        moved = {c for c, (score, _) in accounts.items() if score >= _MOVED}
+        return accounts
+
+    def _evidence(self, time: Millis, x: dict[str, float], accounts: Mapping[str, Account]) -> tuple[Evidence, ...]:
+        """Channels that moved, strongest first; `since` lasts as long as a channel stays out."""
+        least = _MOVED * min(1.0, self.budget.level)
+        moved = {c for c, (score, _) in accounts.items() if score >= least}
         self._since = {c: t for c, t in self._since.items() if c in moved or c not in accounts}
         for channel in moved:
             self._since.setdefault(channel, time)
         found = [Evidence(c, x[c], accounts[c][1], accounts[c][0], self._since[c]) for c in moved]
         return tuple(sorted(found, key=lambda e: (-e.score, e.channel)))
 
-    def _doubts(self, x: dict[str, float]) -> dict[str, str]:
-        """What seems wrong with a sensor, by channel; the first detector that says so counts."""
+    def _around(self, time: Millis, x: Mapping[str, float], evidence: tuple[Evidence, ...]) -> Circumstances:
         doubts: dict[str, str] = {}
         for member in self._members:
             doubts = {**member.doubts(x), **doubts}
-        return doubts
-
-    def _cause(
-        self, suspected: bool, evidence: tuple[Evidence, ...], doubts: Mapping[str, str], x: Mapping[str, float]
-    ) -> Cause:
-        if suspected and not evidence:
-            return Cause.UNKNOWN
         self._dry = _out_of_water(evidence, x, before=self._dry)
-        if suspected and self._dry:
-            return Cause.SENSOR
-        # A detector that doubts sensors has left those out that it doubts; else one channel is no event.
-        telling = any(m.doubt and not m.fault for m in self._members)
-        if suspected:
-            second = evidence[1].score if len(evidence) >= 2 else 0.0
-            witnessed = telling or len(x) == 1 or second >= self.station.detection.corroboration
-            return Cause.CONTAMINATION if witnessed else Cause.SENSOR
-        alone = not telling and len(evidence) == 1 and evidence[0].score >= _LOUD
-        return Cause.SENSOR if alone or doubts else Cause.NONE
+        known = self._patterns.recognise(time, evidence) if len(self._patterns) and evidence else None
+        return Circumstances(
+            self.station.water, frozenset(x), doubts, dry=self._dry, moved=self._operations.moved(time),
+            explained=self._operations.explained(time, evidence), known=str(known or ""),
+        )  # fmt: skip
+
+    def _verdict(
+        self, time: Millis, ratio: float, evidence: tuple[Evidence, ...], around: Circumstances, *,
+        suspected: bool, scores: Mapping[str, float],
+    ) -> Verdict:  # fmt: skip
+        alone = around.dry or not self._witnessed(evidence, around)
+        cause = Cause.UNKNOWN if suspected else Cause.NONE
+        if not suspected and (around.doubts or (alone and evidence[0].score >= _LOUD)):
+            cause = Cause.SENSOR
+        found: tuple[str, ...] = ()
+        causes: dict[Cause, float] = {}
+        if cause is not Cause.NONE:
+            found = findings(evidence, around, alone=alone, strong=ratio >= _STRONG * self.budget.level)
+            causes = posterior(found)
+        if suspected and evidence:
+            cause = Cause.SENSOR if alone else max(_OF_THE_WATER, key=causes.__getitem__)
+        chance = probability(ratio, self.station.detection.prior)
+        return Verdict(
+            time, chance, Readiness.READY, suspected, cause, evidence, around.doubts, scores, causes, found
+        )  # fmt: skip
+
+    def _witnessed(self, evidence: tuple[Evidence, ...], around: Circumstances) -> bool:
+        """Whether more than one sensor says so, or one that is known to move as water does."""
+        if not evidence or len(around.measured) == 1:
+            return True
+        heard = witnesses(evidence, self._composed)
+        telling = [m for m in self._members if m.doubt and not m.fault]
+        if telling and len(heard) == 1 < len(evidence):
+            # A composite and its source are one witness; it has to reach the level alone.
+            return any(heard[0].score >= m.threshold * self.budget.level for m in telling)
+        # A detector that doubts sensors has left those out that it doubts.
+        if telling:
+            return True
+        return len(heard) >= 2 and heard[1].score >= self.station.detection.corroboration
+
+
+def alarm_of(verdict: Verdict) -> str:
+    """Which alarm a verdict speaks for, "" where for none.
+
+    What is most likely nature or operation, and not far above what an alert takes, has an alarm of its own, a quieter
+    one: it is damped, not silenced.
+    """
+    if verdict.cause is Cause.SENSOR:
+        return SENSOR
+    if not verdict.abnormal:
+        return ""
+    likely = verdict.causes.get(verdict.cause, 0.0) >= _LIKELY and "strong" not in verdict.findings
+    return CHANGE if likely and verdict.cause in (Cause.NATURAL, Cause.OPERATION) else CONTAMINATION
 
 
 def derived(channels: Mapping[str, ChannelSpec]) -> frozenset[str]:
@@ -237,7 +290,7 @@ def derived(channels: Mapping[str, ChannelSpec]) -> frozenset[str]:
     places: dict[str, tuple[tuple[str, int], int]] = {}
     for spec in channels.values():
         for group, parameters in enumerate(_ONE_SENSOR):
-            if spec.parameter in parameters:
+            if spec.parameter in parameters and spec.formula is None:
                 owner = spec.probe or spec.id.replace(parameter_of(spec.id) or spec.id, "")
                 key, rank = (owner, group), parameters.index(spec.parameter)
                 places[spec.id] = key, rank

@@ -14,6 +14,8 @@ from ewarn.contracts import Evidence
 from ewarn.parameters import parameter_of
 
 UNKNOWN = "unknown"
+NATURAL = frozenset({"storm", "bloom", "release"})
+"""Patterns that are no contamination."""
 
 _RIVER: Mapping[str, Mapping[str, int]] = {
     "sewage": {"ammonium_n": 1, "spcond": 1, "do": -1, "orp": -1, "uv254": 1, "turbidity": 1, "toc": 1, "fdom": 1},
@@ -56,6 +58,18 @@ def hint(moved: Iterable[Evidence], measured: Iterable[str], water: str) -> str:
     ranked = sorted(((_points(p, signs, present), code) for code, p in patterns.items()), reverse=True)
     (best, code), (second, _) = ranked[:2]
     return code if best >= 1 and best > second else UNKNOWN
+
+
+def contaminants(channels: Iterable[str], water: str) -> list[dict[str, int]]:
+    """The signs that each known substance gives to those of the channels that it moves, two at least."""
+    names = {channel: _name(channel) for channel in channels}
+    patterns = _TREATED if water == "treated" else _RIVER
+    found = [
+        {channel: pattern[name] for channel, name in names.items() if name in pattern}
+        for code, pattern in patterns.items()
+        if code not in NATURAL
+    ]
+    return [signs for signs in found if len(signs) >= 2]
 
 
 def _points(pattern: Mapping[str, int], signs: Mapping[str, int], present: set[str]) -> float:

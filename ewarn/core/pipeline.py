@@ -7,14 +7,16 @@ here: an earlier one counts as the latest known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ewarn.config import Station
 from ewarn.contracts import (
     USABLE,
     Alert,
     Cause,
+    Classification,
     Detector,
+    Label,
     Millis,
     Priority,
     Readiness,
@@ -23,15 +25,18 @@ from ewarn.contracts import (
     Verdict,
 )
 from ewarn.core.alarms import AlarmMachine, AlarmRecord, Context, Delay
-from ewarn.core.detection import Detection
+from ewarn.core.baseline import Baseline
+from ewarn.core.composites import Composites
+from ewarn.core.detection import CHANGE, CONTAMINATION, SENSOR, Detection, alarm_of
 from ewarn.core.hints import hint
 from ewarn.core.quality import QualityControl
 from ewarn.core.sampling import Sampler
 
-CONTAMINATION = "contamination"
-SENSOR = "sensor"
+BASELINE = "baseline"
+LIMIT = "limit"
 _SENSOR_ON, _SENSOR_OF = 5, 6
 _GAP_STEPS = 4
+_DAY: Millis = 86_400_000
 _PATIENCE = 2.5
 """Intervals that a slow probe may be silent."""
 
@@ -41,16 +46,20 @@ class Step:
     """What one input led to.
 
     Attributes:
-        readings: the input's, with their final flags.
+        readings: the input's, with their flags as far as they are known.
         verdicts: on the samples that it completed.
         alerts: alarm transitions.
         alarms: records of the alarms that changed, by id.
+        computed: readings of composites, of this input's samples.
+        revisions: earlier readings whose final flag is another than they went out with.
     """
 
     readings: list[Reading] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     alarms: dict[str, AlarmRecord] = field(default_factory=dict)
+    computed: list[Reading] = field(default_factory=list)
+    revisions: list[Reading] = field(default_factory=list)
 
 
 class Pipeline:
@@ -61,6 +70,10 @@ class Pipeline:
         detectors: fresh detectors by name.
         alarms: where each alarm stood before.
         muted: learn and judge, but keep no alarms.
+
+    Attributes:
+        detectable: the smallest sudden change of each channel, in its unit, that detection finds in two at once; of
+            today.
     """
 
     def __init__(
@@ -75,19 +88,26 @@ class Pipeline:
         self.warming = False
         self._quality = QualityControl(station.channels)
         self._sampler = Sampler(station.channels, station.detection.step)
+        self._composites = Composites(station.channels, station.detection.step)
         self._detection = Detection(station, detectors)
         self._now: Millis = 0
         self._machines: dict[str, AlarmMachine] = {}
         self._add(CONTAMINATION, Priority.CRITICAL, alarms or {})
         self._add(SENSOR, Priority.LOW, alarms or {})
+        self._add(CHANGE, Priority.MEDIUM, alarms or {})
+        self._add(BASELINE, Priority.MEDIUM, alarms or {})
         for probe in station.probes:
             self._add(f"probe-{probe.id}", Priority.MEDIUM, alarms or {})
         d = station.detection
-        gap = max(d.off_delay, _GAP_STEPS * d.step)
-        self._delays = {
-            CONTAMINATION: Delay(d.on_steps, d.of_steps, d.off_delay, gap=gap, active=self._active(CONTAMINATION)),
-            SENSOR: Delay(_SENSOR_ON, _SENSOR_OF, d.off_delay, gap=gap, active=self._active(SENSOR)),
-        }
+        self._delays = {alarm: self._delay(alarm) for alarm in (CONTAMINATION, CHANGE)}
+        self._delays[SENSOR] = self._delay(SENSOR, _SENSOR_ON, _SENSOR_OF)
+        self._limits = {c.id: c.alarm_span for c in station.channels.values() if c.alarm_span is not None}
+        for channel in self._limits:
+            self._add(f"{LIMIT}-{channel}", Priority.HIGH, alarms or {})
+            self._delays[f"{LIMIT}-{channel}"] = self._delay(f"{LIMIT}-{channel}")
+        self._baseline = Baseline(round(d.accept_after * 1000))
+        self.detectable: dict[str, float] = {}
+        self._measured: Millis | None = None
         self._heard: dict[str, Millis] = {}
         self._silence: dict[str, str] = {}
 
@@ -96,8 +116,10 @@ class Pipeline:
         self._now = max(self._now, now)
         step = Step()
         for raw in readings:
-            reading = self._quality.check(raw)
+            reading, revised = self._quality.check(raw)
             step.readings.append(reading)
+            if revised is not None:
+                step.revisions.append(revised)
             self._listen(reading)
             for sample in self._sampler.accept(reading):
                 self._take(step, sample)
@@ -124,6 +146,16 @@ class Pipeline:
         self._note(step, alarm, self._machines[alarm].acknowledge(self._now, by))
         return step
 
+    def classify(self, now: Millis, word: Classification) -> Step:
+        """An operator says what an alert was: detection learns it, and its water may become normal."""
+        self._now = max(self._now, now)
+        step = Step()
+        self._detection.classify(word)
+        if word.label is not Label.UNKNOWN:
+            self._baseline.explain()
+            self._follow_baseline(step, self._now, word.by)
+        return step
+
     def begin_warming(self) -> None:
         """Judge nothing until `adopt`; quality and the probes' own alarms run."""
         self.warming = True
@@ -131,12 +163,18 @@ class Pipeline:
     def adopt(self, other: Pipeline) -> None:
         """Take over what another pipeline learned from the journal; the alarms stay one's own."""
         self._quality, self._sampler, self._detection = other._quality, other._sampler, other._detection
+        self._composites, self._baseline = other._composites, other._baseline
         self.warming = False
 
     @property
     def faults(self) -> dict[str, str]:
         """Detectors that were switched off, and why."""
         return self._detection.faults
+
+    @property
+    def level(self) -> float:
+        """What the threshold is multiplied by, so that the false-alarm budget is kept."""
+        return self._detection.budget.level
 
     @property
     def alarms(self) -> dict[str, AlarmRecord]:
@@ -147,32 +185,79 @@ class Pipeline:
         record = records.get(alarm, AlarmRecord(alarm))
         self._machines[alarm] = AlarmMachine(self.station.id, priority, record)
 
+    def _delay(self, alarm: str, on_steps: int = 0, of_steps: int = 0) -> Delay:
+        d = self.station.detection
+        gap = max(d.off_delay, _GAP_STEPS * d.step)
+        on, of = on_steps or d.on_steps, of_steps or d.of_steps
+        return Delay(on, of, d.off_delay, gap=gap, active=self._active(alarm))
+
     def _active(self, alarm: str) -> bool:
         return self._machines[alarm].record.active
 
-    def _take(self, step: Step, sample: Sample) -> None:
-        verdict = Verdict(sample.time, None, Readiness.WARMING) if self.warming else self._detection.judge(sample)
-        step.verdicts.append(verdict)
-        if self.muted or verdict.readiness is not Readiness.READY:
+    def _take(self, step: Step, measured: Sample) -> None:
+        sample, computed = self._composites.extend(measured)
+        step.computed += computed
+        self._check_limits(step, sample)
+        if self.warming:
+            step.verdicts.append(Verdict(sample.time, None, Readiness.WARMING))
             return
-        contaminated = verdict.abnormal and verdict.cause in (Cause.CONTAMINATION, Cause.UNKNOWN)
-        self._follow(step, CONTAMINATION, verdict, sample, condition=contaminated)
-        self._follow(step, SENSOR, verdict, sample, condition=verdict.cause is Cause.SENSOR)
+        verdict = self._detection.judge(sample, protected=self._baseline.departed)
+        step.verdicts.append(verdict)
+        if verdict.readiness is Readiness.READY:
+            spoken_for = alarm_of(verdict)
+            for alarm in (CONTAMINATION, CHANGE, SENSOR):
+                if alarm == spoken_for == SENSOR and _suspect(verdict).get("channel") in sample.held:
+                    continue  # one value of a slow sensor, shown again, is no further sign
+                self._follow(step, alarm, verdict, sample, condition=alarm == spoken_for)
+            self._measure(sample, quiet=not verdict.abnormal)
+        self._baseline.take(sample.time, sample.values, alarmed=self._delays[CONTAMINATION].active)
+        self._follow_baseline(step, sample.time)
 
     def _follow(self, step: Step, alarm: str, verdict: Verdict, sample: Sample, *, condition: bool) -> None:
-        delay = self._delays[alarm]
+        delay, before = self._delays[alarm], self._delays[alarm].active
         holds = delay.update(verdict.time, condition)
-        machine = self._machines[alarm]
-        if holds == machine.record.active:
+        if alarm == CONTAMINATION and holds and not before:
+            self._detection.budget.raised(verdict.time)
+            self._baseline.begin(verdict.time, verdict.evidence)
+        if self.muted or holds == self._active(alarm):
             return
         detail: dict[str, str] = {}
         if holds and verdict.cause is Cause.CONTAMINATION:
             detail["hint"] = hint(verdict.evidence, sample.values, self.station.water)
         if holds and alarm == SENSOR:
             detail |= _suspect(verdict)
-        context = Context(verdict.cause, verdict.probability, verdict.evidence, detail)
+        v = verdict
+        context = Context(v.cause, v.probability, v.evidence, detail, v.causes, v.findings)
         onset = min([delay.onset, *(e.since for e in verdict.evidence)])
-        self._note(step, alarm, machine.update(verdict.time, holds, onset, context))
+        self._note(step, alarm, self._machines[alarm].update(verdict.time, holds, onset, context))
+
+    def _check_limits(self, step: Step, sample: Sample) -> None:
+        """Hard limits alarm whatever detection says, from the first sample on."""
+        for channel, (low, high) in self._limits.items():
+            value = sample.values.get(channel)
+            if value is None:
+                continue
+            alarm = f"{LIMIT}-{channel}"
+            holds = self._delays[alarm].update(sample.time, not low <= value <= high)
+            if not self.muted and holds != self._active(alarm):
+                detail = {"channel": channel, "value": f"{value:.9g}", "limits": f"{low:g} to {high:g}"}
+                machine = self._machines[alarm]
+                self._note(step, alarm, machine.update(sample.time, holds, self._delays[alarm].onset, _of(detail)))
+
+    def _follow_baseline(self, step: Step, time: Millis, by: str = "") -> None:
+        """An alert whose water has not come back leaves a quieter alarm behind when it ends."""
+        stands = self._baseline.stays_away
+        if self.muted or stands == self._active(BASELINE):
+            return
+        detail = {} if stands else {"reason": self._baseline.ended or "alarmed_again"}
+        alert = self._machines[BASELINE].update(time, stands, self._baseline.began or time, _of(detail))
+        self._note(step, BASELINE, alert if alert is None or not by else replace(alert, by=by))
+
+    def _measure(self, sample: Sample, *, quiet: bool) -> None:
+        """Once a day, on quiet water, what would be the least that is found."""
+        due = self._measured is None or sample.time - self._measured >= _DAY
+        if quiet and due and not self.muted:
+            self.detectable, self._measured = self._detection.detectable(sample.values), sample.time
 
     def _listen(self, reading: Reading) -> None:
         probe = self.station.channels[reading.channel].probe if reading.channel in self.station.channels else ""
@@ -207,6 +292,10 @@ class Pipeline:
         if alert is not None:
             step.alerts.append(alert)
             step.alarms[alarm] = self._machines[alarm].record
+
+
+def _of(detail: dict[str, str]) -> Context:
+    return Context(Cause.NONE, detail=detail)
 
 
 def _suspect(verdict: Verdict) -> dict[str, str]:

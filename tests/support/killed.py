@@ -48,7 +48,8 @@ def main(path, rounds, seed):
     for n in range(rounds):
         reported = kill_one(path, f"b{n}", rng.uniform(0, 0.06))
         with Journal.open(path, boot="look", now=T0) as journal:
-            assert journal.quarantined is None
+            # Killed while it was begun, it is empty, and set aside as one that may have lost what it held.
+            assert journal.quarantined is None or found == reported == 0
             before, found = found, steps_in(journal)
         assert found >= max(reported, before), f"round {n}: {reported} reported, {found} there"
         assert found <= max(reported, before) + 1
