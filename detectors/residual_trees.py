@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from river import anomaly
+from river import anomaly, base
 
 from detectors._robust import Track
 
@@ -20,7 +20,7 @@ _TALLEST = 12
 """Memory doubles with each more: 25 trees of 12 take 46 MB."""
 
 
-class ResidualTrees:
+class ResidualTrees(base.AnomalyDetector):
     """Half-space trees on |z|/10, clipped to 1.
 
     Args:
@@ -48,6 +48,8 @@ class ResidualTrees:
     ) -> None:
         if not (n_trees > 0 and 0 < height <= _TALLEST and window_size > 0 and level_s > 0):
             raise ValueError(f"n_trees, window_size and level_s have to be more than 0, height 1 to {_TALLEST}")
+        self.step_s, self.resolution, self.roles, self.level_s = step_s, resolution, roles, level_s
+        self.n_trees, self.height, self.window_size, self.seed = n_trees, height, window_size, seed
         self.threshold, self._step = threshold, step_s
         self._resolution, self._roles = dict(resolution or {}), dict(roles or {})
         self._level_s = max(level_s, 8 * step_s)
@@ -56,7 +58,7 @@ class ResidualTrees:
         }
         self._trees: Any = anomaly.HalfSpaceTrees(n_trees=n_trees, height=height, window_size=window_size, seed=seed)
 
-    def learn_one(self, x: dict[str, float]) -> None:
+    def learn_one(self, x: dict[Any, Any]) -> None:
         """Teach the trees the residuals, then the channels their levels."""
         if not self._tracks:
             # The trees divide the channels that they meet first; without declared ones, those of the first sample.
@@ -70,7 +72,7 @@ class ResidualTrees:
             else:
                 track.miss()
 
-    def score_one(self, x: dict[str, float]) -> float:
+    def score_one(self, x: dict[Any, Any]) -> float:
         """Score of the trees, 0 to 1."""
         return float(self._trees.score_one(self._residuals(x)))
 

@@ -57,6 +57,7 @@ class Station:
     data: Path
     centrals: tuple[str, ...]
     history: float
+    outbox: int
     broker: BrokerTable | None
     probes: tuple[ProbeSpec, ...]
     channels: dict[str, ChannelSpec]
@@ -71,6 +72,7 @@ SLOW_S = 300.0
 _MOST_NATS = 20.0
 _MOST_STEPS = 1000
 _MOST_ALARMS = 100.0
+_LEAST_OUTBOX = 1_000_000
 
 
 def load_station(path: Path) -> Station:
@@ -95,7 +97,7 @@ def station_from(data: dict[str, Any], path: Path) -> Station:
     return Station(
         file=file, id=raw.station.id, name=raw.station.name or raw.station.id, water=raw.station.water,
         time_zone=raw.station.time_zone, data=path.parent / raw.station.data, centrals=raw.station.centrals,
-        history=raw.station.history, broker=broker, probes=probes, channels=channels,
+        history=raw.station.history, outbox=raw.station.outbox, broker=broker, probes=probes, channels=channels,
         detection=raw.detection, detectors=_detectors(raw, file),
     )  # fmt: skip
 
@@ -117,6 +119,8 @@ def _check_station(table: StationTable, file: str) -> None:
             f"unknown time zone {table.time_zone[:80]!r}",
             "use an IANA name, as America/Matamoros",
         ) from error
+    if table.outbox < _LEAST_OUTBOX:
+        raise ConfigError(file, "station.outbox", f"{table.outbox} bytes are too few", 'at least "1MB"')
     if not table.centrals:
         raise ConfigError(file, "station.centrals", "is empty", "name at least one central")
     unique(list(table.centrals), file, "station.centrals", "")

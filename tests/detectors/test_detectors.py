@@ -157,8 +157,8 @@ def test_a_second_channel_has_to_show_more_where_there_are_more():
         x = dict.fromkeys(names, 8.0) | {"c0": 20.0, "c1": 8 + second * 0.1}
         return detector.score_one(x) >= detector.threshold
 
-    assert scored(3, 2.8)
-    assert not scored(30, 2.8)
+    assert scored(3, 3.4)
+    assert not scored(30, 3.4)
     assert scored(30, 5.0)
 
 
