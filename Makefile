@@ -5,7 +5,7 @@ ARGS ?=
 # Files of the system that tests read; a machine without them skips those tests.
 PEERS := mosquitto influxd:influxdb nginx:nginx-light mbpoll
 
-.PHONY: demo test test-long lint bench clean
+.PHONY: demo test test-long lint bench figures clean
 
 demo: $(VENV)/.demo
 	$(BIN)/ewarn demo $(ARGS)
@@ -19,6 +19,10 @@ test-long: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The pictures of docs/detection.md.
+figures: $(VENV)/.dev
+	$(BIN)/ewarn figures docs/figures --station config/river.toml --station config/plant.toml --challenge $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/run.py $(ARGS)

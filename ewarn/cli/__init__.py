@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ewarn import __version__
-from ewarn.cli import challenge, check, collect, demo, history, plugins, replay, run, simulate
+from ewarn.cli import challenge, check, collect, demo, figures, history, plugins, replay, run, simulate
 from ewarn.errors import EwarnError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("collect")(collect.collect)
 app.command("simulate")(simulate.simulate)
 app.command("replay")(replay.replay)
 app.command("challenge")(challenge.challenge)
+app.command("figures")(figures.figures)
 app.command("history")(history.history)
 app.command("check")(check.check)
 app.command("plugins")(plugins.plugins)

@@ -34,4 +34,4 @@ def replay(
         )
     print(report.summary())
     if absent:
-        print(f"channels without a column in {record}: {', '.join(absent)}")
+        print(f"channels that {record} does not give: {', '.join(absent)}")

@@ -1,16 +1,14 @@
 """Detectors against each other: the same records, with contaminations laid over them, through the same pipeline.
 
-A record that has labels (`event`) is judged by these as well, as it is; what is laid over it is not judged within six
-hours of them. Nothing that judges is shown to a detector.
+Every record is judged as it is, by its own labels; unless these say all (`ewarn.lab.truth`), it is judged once more
+with contaminations laid over it, six hours and more from its labelled events. Nothing that judges is shown to a
+detector.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,89 +17,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ewarn.config import DetectorSpec, Station
-from ewarn.errors import RecordError
-from ewarn.lab.judge import Course, Judged
-from ewarn.lab.record import Record, station_for
-from ewarn.lab.replay import replay
+from ewarn.core.pipeline import Pipeline
+from ewarn.lab.entry import Entry, Run, SensorCount
+from ewarn.lab.gallery import Shot, quality, scenes_of
+from ewarn.lab.judge import Bools, Course, Floats, Span
+from ewarn.lab.record import station_for
+from ewarn.lab.replay import ReplayReport, follow
 from ewarn.lab.superimpose import BURN_S, superimpose
+from ewarn.lab.truth import LabelledRecord, rows_of
 from ewarn.registry import load_detectors
-from ewarn.times import to_text
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-
-WEEKLY, MONTHLY = 1.0, 7 / 30.44
-"""False episodes a week."""
 _REACH_S = 6 * 3600.0
+_DAY_S = 86_400.0
 AS_CONFIGURED = "as configured"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the table.
+class Terms:
+    """How is judged.
 
     Attributes:
-        record: name of the file.
-        what: "superimposed SEED" or "labelled".
-        detectors: names, as they were given.
-        own: of the station's own alert.
-        weekly, monthly: of a threshold on the probability, None where none keeps to that rate.
-        f1, average_precision: point by point.
-        evaluated: share of the rows with a probability.
-        us_per_row: processor time of the whole pipeline, microseconds.
+        every_days: mean days from one contamination laid over a record to the next.
+        grace_s: how long after its end an event of the record's own labels can still be found, seconds.
+        skip_days: at the begin of a record with labels that are left out of the judgement.
     """
 
-    record: str
-    what: str
-    detectors: str
-    own: Judged
-    weekly: Judged | None
-    monthly: Judged | None
-    f1: float
-    average_precision: float
-    evaluated: float
-    us_per_row: float
-
-    def document(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "record": self.record, "what": self.what, "detectors": self.detectors, "events": len(self.own.found),
-            "weeks": round(self.own.weeks, 2), "f1": round(self.f1, 4),
-            "average_precision": round(self.average_precision, 4), "own": _numbers(self.own),
-            "at_1_per_week": _numbers(self.weekly), "at_1_per_month": _numbers(self.monthly),
-            "evaluated": round(self.evaluated, 4), "us_per_row": round(self.us_per_row, 1),
-        }  # fmt: skip
-
-
-def _numbers(judged: Judged | None) -> dict[str, Any] | None:
-    if judged is None:
-        return None
-    return {
-        "rate": round(judged.rate, 4), "rate_interval": [round(x, 3) for x in judged.rate_interval],
-        "false_per_week": round(judged.false_per_week, 3),
-        "false_interval": [round(x, 3) for x in judged.false_interval], "delay_s": judged.delay,
-    }  # fmt: skip
+    every_days: float = 2.0
+    grace_s: float = 1800.0
+    skip_days: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Variant:
-    """A file to be judged: what it is, which of its rows are within an event, and which are not judged."""
+    """Water to be judged: what it is, and what is true in each of its rows."""
 
-    record: str
     what: str
-    file: Path
+    seed: int | None
+    times: NDArray[np.int64]
+    columns: Mapping[str, Floats]
     event: Bools
+    strength: Floats | None
     passed: Bools
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A record in memory: rows that could be used."""
-
-    times: list[str]
-    seconds: Floats
-    columns: dict[str, Floats]
-    labels: Bools | None
+    marked: Bools
+    faults: tuple[Span, ...]
+    grace_s: float
 
 
 def challenge(
@@ -110,51 +69,60 @@ def challenge(
     detectors: Sequence[str],
     seeds: Sequence[int],
     *,
-    every_days: float = 2.0,
+    terms: Terms | None = None,
     on_progress: Callable[[str], Any] = lambda _text: None,
 ) -> Iterator[Entry]:
-    """Run every detector on every record.
+    """Run every set of detectors on every record.
 
     Args:
         station_file: configuration for the kind of station.
         records: CSV or CSV.gz.
-        detectors: each a name, several joined by "+", or `AS_CONFIGURED`.
-        seeds: of the contaminations, one variant each.
-        every_days: mean days from one contamination to the next.
+        detectors: each a name, several joined by ",", or `AS_CONFIGURED`. What the file sets for one holds.
+        seeds: of the contaminations laid over a record, one variant each.
+        terms: how is judged, usual ones where absent.
         on_progress: told what is done next.
 
     Raises:
         ConfigError: of the station file.
         RecordError: of a record.
     """
-    for path in records:
+    for path, title in zip(records, _titles(records), strict=True):
         station, _ = station_for(station_file, path)
-        with tempfile.TemporaryDirectory(prefix="ewarn-challenge-") as name:
-            folder = Path(name)
-            for variant in _variants(path, station, seeds, every_days, folder):
-                for detector in detectors:
-                    on_progress(f"{path.name}, {variant.what}: {detector}")
-                    yield _run(variant, _with(station, detector), detector, folder)
+        record, used = LabelledRecord.read(path, station), terms or Terms()
+        kinds = [[_as_it_is(record, station, used)]]
+        if seeds and not record.complete:
+            kinds.append([_laid_over(record, station, used, seed) for seed in seeds])
+        for variants in kinds:
+            for names in detectors:
+                on_progress(f"{title}, {variants[0].what}: {names}")
+                runs = tuple(_run(variant, with_detectors(station, names)) for variant in variants)
+                numbers = tuple(v.seed for v in variants if v.seed is not None)
+                yield Entry.of(title, variants[0].what, names, runs, seeds=numbers, detection=station.detection)
 
 
-def _variants(
-    path: Path, station: Station, seeds: Sequence[int], every_days: float, folder: Path
-) -> Iterator[_Variant]:
-    table = _read(path, station)
-    labels = np.zeros(len(table.times), dtype=bool) if table.labels is None else table.labels
-    if labels.any():
-        yield _Variant(path.name, "labelled", path, labels, np.zeros_like(labels))
-    near = _near(labels, round(_REACH_S / station.detection.step))
-    for seed in seeds:
-        laid = superimpose(station, table.seconds, table.columns, seed, every_days=every_days)
-        file = folder / f"{seed}.csv"
-        with file.open("w", encoding="utf-8", newline="") as stream:
-            out = csv.writer(stream)
-            out.writerow(["time", *laid.columns])
-            cells = [["" if np.isnan(v) else f"{v:.10g}" for v in column] for column in laid.columns.values()]
-            out.writerows(zip(table.times, *cells, strict=True))
-        passed = near | (np.arange(len(near)) < BURN_S / station.detection.step)
-        yield _Variant(path.name, f"superimposed {seed}", file, laid.event & ~near, passed)
+def _titles(records: Sequence[Path]) -> list[str]:
+    """Names of the files; where several have the same, with their folders'."""
+    names = [path.name.removesuffix(".gz").removesuffix(".csv") for path in records]
+    return [f"{p.resolve().parent.name}/{n}" if names.count(n) > 1 else n for p, n in zip(records, names, strict=True)]
+
+
+def _as_it_is(record: LabelledRecord, station: Station, terms: Terms) -> _Variant:
+    early = np.arange(len(record.times)) < terms.skip_days * _DAY_S / station.detection.step
+    return _Variant(
+        record.what, None, record.times, record.columns, record.event & ~early, record.strength,
+        record.ignore | early | (record.marked & record.of_faults), record.marked,
+        tuple(span for span in record.faults if not early[span[0]]), terms.grace_s,
+    )  # fmt: skip
+
+
+def _laid_over(record: LabelledRecord, station: Station, terms: Terms, seed: int) -> _Variant:
+    laid = superimpose(station, record.times / 1000, record.columns, seed, every_days=terms.every_days)
+    near = _near(record.event, round(_REACH_S / station.detection.step))
+    early = np.arange(len(near)) < BURN_S / station.detection.step
+    return _Variant(
+        "laid over", seed, record.times, laid.columns, laid.event & ~near, laid.strength, near | early, record.marked,
+        (), Terms().grace_s,
+    )  # fmt: skip
 
 
 def _near(flags: Bools, reach: int) -> Bools:
@@ -162,56 +130,48 @@ def _near(flags: Bools, reach: int) -> Bools:
     return np.convolve(flags, np.ones(2 * reach + 1), "same") > 0 if flags.any() else flags
 
 
-def _with(station: Station, name: str) -> Station:
-    if name == AS_CONFIGURED:
+def with_detectors(station: Station, names: str) -> Station:
+    """The station with other detectors: names joined by ",", or `AS_CONFIGURED`. What its file sets for one holds."""
+    if names == AS_CONFIGURED:
         return station
-    specs = tuple(DetectorSpec(part, {}, "--detectors") for part in name.split("+"))
+    configured = {spec.name: spec for spec in station.detectors}
+    specs = tuple(configured.get(name, DetectorSpec(name, {}, "--detectors")) for name in names.split(","))
     return replace(station, detectors=specs)
 
 
-def _run(variant: _Variant, station: Station, detectors: str, folder: Path) -> Entry:
-    scores = folder / "scores.csv"
-    made, began = load_detectors(station), time.process_time()
-    report = replay(station, variant.file, scores, made)
+def _run(variant: _Variant, station: Station) -> Run:
+    pipeline, report = Pipeline(station, load_detectors(station)), ReplayReport()
+    began = time.process_time()
+    shown = [
+        (np.nan if s.probability is None else s.probability, s.alert, s.cause == "sensor")
+        for s in follow(pipeline, rows_of(variant.times, variant.columns), report)
+    ]
     cost = (time.process_time() - began) / max(1, report.rows) * 1e6
-    probability, alert = _scores(scores)
-    if len(probability) != len(variant.event):
-        raise RecordError(f"{variant.record}: {len(probability)} rows were replayed, {len(variant.event)} are labelled")
-    course = Course(float(station.detection.step), variant.event, ~np.isnan(probability) & ~variant.passed)
-    return Entry(
-        record=variant.record, what=variant.what, detectors=detectors, own=course.judge(alert),
-        weekly=course.at_rate(probability, WEEKLY), monthly=course.at_rate(probability, MONTHLY),
-        f1=course.f1(alert), average_precision=course.average_precision(probability),
-        evaluated=report.evaluated / max(1, report.rows), us_per_row=cost,
+    probability, alert, blamed = (np.array(column) for column in zip(*shown, strict=True))
+    course = Course(
+        float(station.detection.step), variant.event, ~np.isnan(probability) & ~variant.passed, variant.passed,
+        variant.strength, variant.grace_s,
     )  # fmt: skip
+    scenes = scenes_of(Shot(course, quality(station, variant.columns), probability, alert))
+    evaluated = _evaluated(variant, station, probability)
+    return Run(course, probability, alert, _sensor(variant, course, alert, blamed), evaluated, cost, scenes)
 
 
-def _scores(path: Path) -> tuple[Floats, Bools]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    probability = np.array([float(r["probability"] or "nan") for r in rows])
-    return probability, np.array([r["alert"] == "1" for r in rows])
+def _evaluated(variant: _Variant, station: Station, probability: Floats) -> float:
+    """Share of the rows that count and hold a value of the water's quality which have a probability."""
+    values = quality(station, variant.columns).values()
+    there = ~variant.passed & ~np.logical_and.reduce([np.isnan(v) for v in values])
+    return float((~np.isnan(probability[there])).mean()) if there.any() else 0.0
 
 
-def _read(path: Path, station: Station) -> _Table:
-    """Raises RecordError."""
-    rows = [row for row in Record.open(path, station).rows() if row.readings is not None]
-    if not rows:
-        raise RecordError(f"{path}: no row can be used")
-    values: dict[str, list[float]] = {name: [] for name in station.channels}
-    for row in rows:
-        for reading in row.readings or ():
-            values[reading.channel].append(np.nan if reading.value is None else reading.value)
-    return _Table(
-        [to_text(row.time) for row in rows], np.array([row.time / 1000 for row in rows]),
-        {name: np.array(column) for name, column in values.items()}, _labels(path),
-    )  # fmt: skip
-
-
-def _labels(path: Path) -> Bools | None:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8", newline="") as stream:
-        rows = csv.DictReader(stream)
-        if "event" not in (rows.fieldnames or ()):
-            return None
-        return np.array([row["event"] in ("1", "1.0", "true") for row in rows])
+def _sensor(variant: _Variant, course: Course, alert: Bools, blamed: Bools) -> SensorCount:
+    others = course.outside() & ~variant.marked
+    return SensorCount(
+        faults=len(variant.faults),
+        alarmed=sum(bool(alert[a:b].any()) for a, b in variant.faults),
+        named=sum(bool(blamed[a:b].any()) for a, b in variant.faults),
+        others=int(others.sum()),
+        others_named=int((blamed & others).sum()),
+        events=len(course.spans()),
+        events_named=sum(bool(blamed[a:b].any()) for a, b in course.open_spans()),
+    )

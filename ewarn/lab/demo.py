@@ -20,7 +20,7 @@ from ewarn.central.collector import Collector
 from ewarn.central.stores import open_store
 from ewarn.config import Central, Station, central_from, station_from
 from ewarn.contracts import Millis, Point, Reading
-from ewarn.core.pipeline import CONTAMINATION
+from ewarn.core.detection import CONTAMINATION
 from ewarn.edge.daemon import FILE, Edge
 from ewarn.edge.journal import Journal
 from ewarn.lab.broker import EmbeddedBroker

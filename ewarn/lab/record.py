@@ -12,7 +12,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, TextIO
 
 from ewarn.config import Station, station_from
 from ewarn.contracts import Millis, Quality, Reading
+from ewarn.core.composites import sources
 from ewarn.errors import RecordError
 from ewarn.parameters import parameter_of
 from ewarn.times import from_text
@@ -37,12 +38,16 @@ _DAMAGE = (csv.Error, EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row: its `time` as written, and its readings; None where the row was passed over."""
+    """One row: its `time` as written, and its readings; None where the row was passed over.
+
+    `labels` are the cells that judge the water, for those who judge.
+    """
 
     number: int
     text: str
     time: Millis
     readings: list[Reading] | None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class Record:
     Attributes:
         path: of the file.
         channels: station channels, by column.
+        labels: names of the columns that judge the water, by column.
         ignored: columns that are no channel of the station and no label.
         skipped: rows passed over, by reason.
         no_numbers: cells taken as missing since they hold no number.
@@ -63,6 +69,7 @@ class Record:
     time_column: int
     width: int
     ignored: tuple[str, ...]
+    labels: dict[int, str] = field(default_factory=dict)
     skipped: Counter[str] = field(default_factory=Counter)
     no_numbers: int = 0
     complaints: list[str] = field(default_factory=list)
@@ -71,12 +78,14 @@ class Record:
     def open(cls, path: Path, station: Station) -> Record:
         """Read the header. Raises RecordError where the file, `time` or a channel of the station is missing."""
         header, _ = _beginning(path, 0)
-        missing = [name for name in station.channels if name not in header]
+        measured = [name for name, spec in station.channels.items() if spec.formula is None]
+        missing = [name for name in measured if name not in header]
         if missing:
             raise RecordError(f"{path}: no column {', '.join(missing)}; {station.file} has such channels")
-        channels = {i: name for i, name in enumerate(header) if name in station.channels}
+        channels = {i: name for i, name in enumerate(header) if name in measured}
         ignored = tuple(name for name in header if name not in {"time", *station.channels} and not _is_label(name))
-        return cls(path, channels, header.index("time"), len(header), ignored)
+        labels = {i: name for i, name in enumerate(header) if _is_label(name) and i not in channels}
+        return cls(path, channels, header.index("time"), len(header), ignored, labels)
 
     def skipped_total(self) -> int:
         """Rows passed over."""
@@ -115,9 +124,8 @@ class Record:
             return self._pass_over(number, text, "order", f"time {text} {what}")
         if last is not None and last < self._time_or(following, last) < time:
             return self._pass_over(number, text, "order", f"time {text} runs ahead of the next row")
-        return Row(
-            number, text, time, [self._reading(number, name, time, cells[i]) for i, name in self.channels.items()]
-        )
+        readings = [self._reading(number, name, time, cells[i]) for i, name in self.channels.items()]
+        return Row(number, text, time, readings, {name: cells[i] for i, name in self.labels.items()})
 
     def _time_text(self, cells: list[str]) -> str:
         return cells[self.time_column] if len(cells) > self.time_column else ""
@@ -150,11 +158,11 @@ class Record:
 def station_for(file: Path, record: Path) -> tuple[Station, list[str]]:
     """The station of a file, with the channels that a record has, at the record's own pace where that is slower.
 
-    A column is a channel if the file declares it under [channels], or if its name says its parameter. Probes, lines
-    and broker have no part in it.
+    A column is a channel if the file declares it under [channels], or if its name says its parameter. Composites stay
+    where the record has all that they rest on, and are computed anew. Probes, lines and broker have no part in it.
 
     Returns:
-        The station, and the channels of the file that the record lacks.
+        The station, and the channels of the file that the record does not give.
 
     Raises:
         ConfigError: the file is wrong.
@@ -165,9 +173,12 @@ def station_for(file: Path, record: Path) -> tuple[Station, list[str]]:
     header, rows = _beginning(record, _PROBED_ROWS)
     declared: dict[str, Any] = document.get("channels", {})
     columns = [name for name in header if name != "time" and not _is_label(name)]
-    channels = {name: declared.get(name, {}) for name in columns if name in declared or parameter_of(name)}
+    composites = sources(whole.channels)
+    known = [name for name in columns if (name in declared or parameter_of(name)) and name not in composites]
+    channels = {name: declared.get(name, {}) for name in known}
     if not channels:
         raise RecordError(f"{record}: no column is a channel; columns are: {', '.join(header)}")
+    channels |= {name: declared[name] for name, measured in composites.items() if measured <= set(known)}
     detection = dict(document.get("detection", {}))
     interval = _interval(rows, header.index("time"))
     if interval > parse_seconds(detection.get("step", "60s")):

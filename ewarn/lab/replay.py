@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +13,43 @@ from typing import Any, TextIO
 
 from ewarn.config import Station
 from ewarn.contracts import AlarmState, Alert, Detector, Verdict
-from ewarn.core.pipeline import CONTAMINATION, Pipeline
+from ewarn.core.detection import CONTAMINATION
+from ewarn.core.pipeline import Pipeline
 from ewarn.errors import RecordError
 from ewarn.lab.record import Record, Row
 
 COLUMNS = ("time", "probability", "alert", "cause")
 _PROGRESS_ROWS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the station shows after a row.
+
+    Attributes:
+        row: that came last.
+        verdict: on the newest sample that it and earlier rows complete; None where none stands.
+        active: whether the alarm of contamination is up.
+    """
+
+    row: Row
+    verdict: Verdict | None
+    active: bool
+
+    @property
+    def probability(self) -> float | None:
+        """Of an event, None where nothing was evaluated."""
+        return self.verdict.probability if self.verdict else None
+
+    @property
+    def alert(self) -> bool:
+        """Whether an operator would see an alert on what was evaluated."""
+        return self.active and self.probability is not None
+
+    @property
+    def cause(self) -> str:
+        """What the station holds for the cause, "" where nothing stands."""
+        return str(self.verdict.cause) if self.verdict else ""
 
 
 @dataclass(slots=True)
@@ -88,19 +119,31 @@ def replay(
         out = csv.writer(stack.enter_context(_created(scores, record))) if scores else None
         if out:
             out.writerow(COLUMNS)
-        last: Verdict | None = None
-        for row in source.rows():
-            verdict = last = _feed(pipeline, row, report, last)
+        for shown in follow(pipeline, source.rows(), report):
             if out:
-                out.writerow(_scores(row, verdict, active=pipeline.alarms[CONTAMINATION].active))
-            report.rows += 1
-            report.evaluated += verdict is not None and verdict.probability is not None
+                out.writerow(_scores(shown))
             if report.rows % _PROGRESS_ROWS == 0:
                 on_progress(min(1.0, report.rows / max(1, total)))
     on_progress(1.0)
     report.skipped, report.no_numbers = source.skipped, source.no_numbers
     report.complaints, report.faults = source.complaints, pipeline.faults
     return report
+
+
+def follow(pipeline: Pipeline, rows: Iterable[Row], report: ReplayReport) -> Iterator[Shown]:
+    """What the station shows after each row, before it knows the next.
+
+    Args:
+        pipeline: fresh.
+        rows: in their order.
+        report: rows, evaluated rows and alerts are noted here.
+    """
+    last: Verdict | None = None
+    for row in rows:
+        verdict = last = _feed(pipeline, row, report, last)
+        report.rows += 1
+        report.evaluated += verdict is not None and verdict.probability is not None
+        yield Shown(row, verdict, pipeline.alarms[CONTAMINATION].active)
 
 
 def _feed(pipeline: Pipeline, row: Row, report: ReplayReport, last: Verdict | None) -> Verdict | None:
@@ -111,14 +154,13 @@ def _feed(pipeline: Pipeline, row: Row, report: ReplayReport, last: Verdict | No
     report.alerts += step.alerts
     if step.verdicts:
         return step.verdicts[-1]
-    stands = last is not None and row.time - last.time < pipeline.station.detection.step * 1000
+    stands = last is not None and row.time - last.time <= pipeline.station.detection.step * 1000
     return last if stands else None
 
 
-def _scores(row: Row, verdict: Verdict | None, *, active: bool) -> tuple[str, str, str, str]:
-    if verdict is None or verdict.probability is None:
-        return row.text, "", "0", str(verdict.cause) if verdict else ""
-    return row.text, f"{verdict.probability:.9g}", str(int(active)), str(verdict.cause)
+def _scores(shown: Shown) -> tuple[str, str, str, str]:
+    probability = "" if shown.probability is None else repr(shown.probability)
+    return shown.row.text, probability, str(int(shown.alert)), shown.cause
 
 
 def _created(scores: Path, record: Path) -> TextIO:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ewarn.lab.judge import Course, byar, episodes, together, wilson
+from ewarn.lab.judge import Course, episodes, together
 
 MINUTE = 60.0
 
@@ -16,7 +16,7 @@ def flags(length, *spans):
 
 
 def course(length=5000, events=((1000, 1100),), unjudged=()):
-    return Course(MINUTE, flags(length, *events), ~flags(length, *unjudged))
+    return Course(MINUTE, flags(length, *events), ~flags(length, *unjudged), flags(length, *unjudged))
 
 
 def test_an_alert_within_the_event_finds_it_and_one_elsewhere_is_false():
@@ -54,31 +54,67 @@ def test_a_threshold_keeps_to_the_rate():
     probability[1050:1060] = 0.8
     for i, at in enumerate((4000, 8000, 12000, 16000)):
         probability[at] = 0.5 + 0.1 * i
-    judge = Course(MINUTE, flags(20160, (1000, 1100)), np.ones(20160, dtype=bool))
+    judge = course(20160, ((1000, 1100),))
     weekly = judge.at_rate(probability, 1.0)
     assert (weekly.rate, weekly.false) == (1.0, 2)  # in two weeks
-    assert judge.at_rate(np.full(20160, np.nan), 1.0) is None
+
+
+def test_where_no_threshold_keeps_to_the_rate_nothing_is_found():
+    judge = Course(MINUTE, flags(5000, (1000, 1100)), np.zeros(5000, dtype=bool), np.zeros(5000, dtype=bool))
+    assert judge.at_rate(np.full(5000, np.nan), 1.0).found == (False,)
+    same = judge.at_rate(np.where(flags(5000, (1010, 1020), (3000, 3001)), 0.9, 0.0), 1.0)
+    assert (same.found, same.weeks) == ((False,), 0)
+    worse = course().at_rate(np.where(flags(5000, (1010, 1020), (3000, 3001)), 0.9, 0.0), 1.0)
+    assert (worse.found, worse.false) == ((False,), 0)
+
+
+def test_what_is_passed_over_never_begins_an_episode():
+    probability = np.where(flags(5000, (980, 1050)), 0.9, np.linspace(0, 0.1, 5000))
+    assert course(unjudged=((0, 1000),)).at_rate(probability, 1.0).found == (True,)
+    assert course().at_rate(probability, 1e-3).found == (False,)
 
 
 def test_f1_and_average_precision():
-    judge = Course(MINUTE, np.array([0, 1, 1, 0, 0], dtype=bool), np.ones(5, dtype=bool))
-    assert judge.f1(np.array([0, 1, 0, 1, 0], dtype=bool)) == 0.5
-    assert judge.average_precision(np.array([0.1, 0.9, 0.8, 0.2, 0.0])) == 1.0
-    assert judge.average_precision(np.array([0.9, 0.8, 0.1, 0.2, 0.0])) == pytest.approx(0.5 * 0.5 + 0.5 * 0.5)
+    judge = course(5, ((1, 3),))
+    assert judge.f1(np.array([0, 1, 0, 1, 0], dtype=bool)) == [0.5]
+    assert judge.average_precision(np.array([0.1, 0.9, 0.8, 0.2, 0.0])) == [1.0]
+    assert judge.average_precision(np.array([0.9, 0.8, 0.1, 0.2, 0.0])) == pytest.approx([0.5 * 0.5 + 0.5 * 0.5])
+
+
+def test_events_that_were_not_evaluated_are_missed():
+    judge = Course(MINUTE, flags(5, (1, 3)), ~flags(5, (1, 2)), flags(5))
+    assert judge.f1(flags(5, (2, 3))) == pytest.approx([2 / 3])
+    assert judge.average_precision(np.array([0.1, np.nan, 0.9, 0.2, 0.3])) == pytest.approx([0.5 + 0.5 * 2 / 5])
+
+
+def test_a_week_that_is_drawn_twice_counts_twice():
+    judge = course(20160, ((1000, 1010), (12000, 12010)))
+    alert, probability = flags(20160, (1000, 1010), (12000, 12005), (15000, 15005)), np.linspace(0, 1, 20160)
+    drawn = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]])
+    assert judge.f1(alert, drawn) == pytest.approx([2 * 15 / (2 * 15 + 10), 1.0, 2 * 10 / (2 * 10 + 20)])
+    whole, first, _ = judge.average_precision(probability, drawn)
+    assert whole == judge.average_precision(probability)[0]
+    assert first == pytest.approx(course(10080, ((1000, 1010),)).average_precision(probability[:10080])[0])
+
+
+def test_strong_events_and_their_delays_are_told_apart():
+    strength = np.where(flags(5000, (1000, 1100)), 0.5, 2.0)
+    judge = Course(MINUTE, flags(5000, (1000, 1100), (3000, 3100), (4000, 4050)), flags(5000, (0, 5000)), flags(5000), strength)
+    judged = judge.judge(flags(5000, (1010, 1020), (3030, 3040)))
+    assert judged.strong(2.0) == (1, 2)
+    assert judged.strong(0.5) == (2, 3)
+    assert judged.delays_by_strength() == {0.5: [600.0], 2.0: [1800.0]}
+    assert course().judge(flags(5000, (1010, 1020))).strong(2.0) == (0, 0)
+
+
+def test_the_grace_can_be_left_out():
+    strict = Course(MINUTE, flags(5000, (1000, 1100)), flags(5000, (0, 5000)), flags(5000), grace_s=0.0)
+    assert strict.judge(flags(5000, (1101, 1110))).found == (False,)
+    assert strict.judge(flags(5000, (1099, 1110))).found == (True,)
 
 
 def test_episodes_merge():
     assert episodes(flags(20, (1, 2), (4, 5), (10, 12)), 3) == [(1, 5), (10, 12)]
-
-
-def test_intervals_hold_the_estimate():
-    assert wilson(0, 0) == (0.0, 1.0)
-    for hits in range(11):
-        low, high = wilson(hits, 10)
-        assert low <= hits / 10 <= high
-    for count in range(20):
-        low, high = byar(count)
-        assert low <= count < high
 
 
 def test_records_are_put_together():
