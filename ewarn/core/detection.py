@@ -236,7 +236,8 @@ class Detection:
         self, time: Millis, ratio: float, evidence: tuple[Evidence, ...], around: Circumstances, *,
         suspected: bool, scores: Mapping[str, float],
     ) -> Verdict:  # fmt: skip
-        alone = around.dry or not self._witnessed(evidence, around)
+        # In a plant a cell that runs dry is a reason to look, not one to be silent: all its sensors move at once.
+        alone = (around.dry and self.station.water == "river") or not self._witnessed(evidence, around)
         cause = Cause.UNKNOWN if suspected else Cause.NONE
         if not suspected and (around.doubts or (alone and evidence[0].score >= _LOUD)):
             cause = Cause.SENSOR

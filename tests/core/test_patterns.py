@@ -27,7 +27,12 @@ def patterns():
 @pytest.mark.parametrize("label", [Label.NATURAL, Label.OPERATION, Label.SENSOR])
 def test_a_change_that_was_called_harmless_is_recognised(patterns, label):
     patterns.classify(word(label, turbidity=20, do=-12))
-    assert patterns.recognise(DAY, evidence(turbidity=40, do=-25)) is label
+    assert patterns.recognise(DAY, evidence(turbidity=16, do=-10)) is label
+
+
+def test_what_is_larger_than_what_was_called_harmless_is_not(patterns):
+    patterns.classify(word(Label.NATURAL, turbidity=20, do=-12))
+    assert patterns.recognise(DAY, evidence(turbidity=40, do=-24)) is None
 
 
 @pytest.mark.parametrize("changes", [{"turbidity": -20, "do": 12}, {"turbidity": 20}, {"turbidity": 20, "do": -12, "ph": -30}])
