@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from ewarn.contracts import Millis
 
-LEAST, MOST = 0.8, 1.3
+LEAST, MOST = 0.9, 1.3
 _LOW = 0.6
 _SHARE, _FALL = 0.2, 0.2
 _WEIGHT = 2.0

@@ -1,9 +1,10 @@
 """From a score to a probability that means what it says.
 
 A detector's score over its threshold is its ratio. How often the water really is abnormal at a ratio was counted on
-contaminations laid over recorded water (`ewarn challenge --calibrate` prints the counts), weighed as if abnormal steps
-were one in a hundred. Between the knots log-odds run straight over the logarithm of the ratio, beyond them on with the
-last slope, so that the probability rises strictly. Another prior shifts the log-odds (Bayes' rule).
+contaminations laid over recorded rivers and plants, weighed as if abnormal steps were one in a hundred; `ewarn
+challenge` prints the reliability on any record. Between the knots log-odds run straight over the logarithm of the
+ratio, beyond them on with the last slope, so that the probability rises strictly. Another prior shifts the log-odds
+(Bayes' rule).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from bisect import bisect_right
 from itertools import pairwise
 
 _PRIOR = 0.01
-_KNOTS = ((0.1, 0.006), (0.3, 0.012), (0.5, 0.03), (0.7, 0.07), (1.0, 0.16), (1.3, 0.27), (2.0, 0.5))
+_KNOTS = ((0.1, 0.006), (0.3, 0.012), (0.5, 0.03), (0.7, 0.07), (1.0, 0.16), (1.3, 0.27), (2.0, 0.45))
 """Ratio, and share of abnormal steps there."""
 _LEAST, _MOST = 1e-50, 1e50
 _AT = tuple(math.log(ratio) for ratio, _ in _KNOTS)
