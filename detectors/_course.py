@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from itertools import pairwise
 from math import isnan, nan
+from operator import sub
 
 _DAY = 86_400.0
 _COURSE_DAYS, _SPREAD_DAYS = 4.0, 3.0
@@ -52,15 +52,19 @@ class Course:
         """Take a deviation from the forecast, at a time of day, into the course and the spread."""
         self._seen[place] += 1
         self._count += 1
-        bound = _CLIP * self._spread
-        self.added[place] += max(self._day.rate, 1 / self._seen[place]) * min(max(deviation, -bound), bound)
+        size, bound = abs(deviation), _CLIP * self._spread
+        clipped = deviation if size <= bound else math.copysign(bound, deviation)
+        self.added[place] += max(self._day.rate, 1 / self._seen[place]) * clipped
         rate = max(self._day.spread_rate, 0.5 / self._count)
-        factor = math.exp(rate if abs(deviation) > self._spread else -rate)
-        self._spread = max(self._spread * factor, self._floor)
+        spread = self._spread * math.exp(rate if size > self._spread else -rate)
+        self._spread = max(self._floor, spread)
 
 
 def mean(values: Sequence[float]) -> float:
     """Without what is missing (NaN); NaN where less than half is there."""
+    total = sum(values)
+    if values and not isnan(total):
+        return total / len(values)
     kept = present(values)
     return sum(kept) / len(kept) if kept and 2 * len(kept) >= len(values) else nan
 
@@ -80,7 +84,7 @@ def gradualness(track: Sequence[float], resolution: float) -> float:
     kept = present(track)
     if 2 * len(kept) <= len(track):
         return 0.0
-    moves = [abs(later - earlier) for earlier, later in pairwise(kept)]
+    moves = list(map(abs, map(sub, kept[1:], kept)))
     path, way = sum(moves), abs(kept[-1] - kept[0])
     if path <= resolution or way <= _CROOKED * path:
         return 0.0

@@ -16,7 +16,7 @@ Water that was alarmed is protected longer, see `baseline`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ewarn.config import ChannelSpec, Station
@@ -75,6 +75,7 @@ class Detection:
     budget: Budget = field(init=False)
     _members: list[Member] = field(init=False)
     _quality: frozenset[str] = field(init=False)
+    _salty: tuple[str, ...] = field(init=False)
     _derived: frozenset[str] = field(init=False)
     _composed: dict[str, frozenset[str]] = field(init=False)
     _operations: Operations = field(init=False)
@@ -88,6 +89,7 @@ class Detection:
         settings, channels = self.station.detection, self.station.channels
         self._members = [Member.of(name, d) for name, d in self.detectors.items()]
         self._quality = frozenset(c.id for c in channels.values() if c.role == "quality")
+        self._salty = tuple(c for c in channels if parameter_of(c) in ("spcond", "conductivity"))
         self._derived, self._composed = derived(channels), sources(channels)
         self.budget = Budget(settings.false_alarms_a_week, settings.on_steps, settings.of_steps)
         operations = {c.id: c.resolution for c in channels.values() if c.role == "operation"}
@@ -107,7 +109,7 @@ class Detection:
             protected: whether the water was alarmed and has neither come back nor been explained.
         """
         time, x = sample.time, {n: v for n, v in sample.values.items() if n not in self._derived}
-        if not self._quality & x.keys():
+        if self._quality.isdisjoint(x):
             self._learn(x, held=protected)
             return Verdict(time, None, Readiness.NO_DATA, cause=Cause.COMMUNICATION)
         scores = self._scores(x)
@@ -117,7 +119,8 @@ class Detection:
         around = self._around(time, x, evidence)
         ratio = self._damped(self._fuse(scores), around)
         suspected = ratio is not None and ratio >= self.budget.level
-        self._operations.learn(time, {c: nats for c, (nats, _) in accounts.items()})
+        if accounts:
+            self._operations.learn(time, {c: nats for c, (nats, _) in accounts.items()})
         # What a slow channel holds is no further value: learned as one, its spread would shrink to nothing.
         fresh = {n: v for n, v in x.items() if n not in sample.held} if sample.held else x
         self._learn_unless(suspected, fresh, protected=protected)
@@ -170,13 +173,14 @@ class Detection:
 
     def _fuse(self, scores: Mapping[str, float]) -> float | None:
         """The ratio to the threshold, None where no detector gave a score."""
-        ratios = {m.name: max(0.0, scores[m.name]) / m.threshold for m in self._members if m.name in scores}
-        if not ratios:
-            return None
-        deciding = [ratios[m.name] for m in self._members if m.explain and m.name in ratios]
-        others = [ratios[m.name] for m in self._members if not m.explain and m.name in ratios]
+        deciding: list[float] = []
+        others: list[float] = []
+        for member in self._members:
+            if member.name in scores:
+                ratio = max(0.0, scores[member.name]) / member.threshold
+                (deciding if member.explain else others).append(ratio)
         if not deciding:
-            return max(others)
+            return max(others, default=None)
         return max(deciding) * (1 - _DOUBT * (1 - min(1.0, max(others, default=1.0))))
 
     def _damped(self, ratio: float | None, around: Circumstances) -> float | None:
@@ -213,6 +217,8 @@ class Detection:
 
     def _evidence(self, time: Millis, x: dict[str, float], accounts: Mapping[str, Account]) -> tuple[Evidence, ...]:
         """Channels that moved, strongest first; `since` lasts as long as a channel stays out."""
+        if not accounts:
+            return ()
         least = _MOVED * min(1.0, self.budget.level)
         moved = {c for c, (score, _) in accounts.items() if score >= least}
         self._since = {c: t for c, t in self._since.items() if c in moved or c not in accounts}
@@ -225,7 +231,7 @@ class Detection:
         doubts: dict[str, str] = {}
         for member in self._members:
             doubts = {**member.doubts(x), **doubts}
-        self._dry = _out_of_water(evidence, x, before=self._dry)
+        self._dry = _out_of_water(evidence, x, [c for c in self._salty if c in x], before=self._dry)
         known = self._patterns.recognise(time, evidence) if len(self._patterns) and evidence else None
         return Circumstances(
             self.station.water, frozenset(x), doubts, dry=self._dry, moved=self._operations.moved(time),
@@ -299,13 +305,12 @@ def derived(channels: Mapping[str, ChannelSpec]) -> frozenset[str]:
     return frozenset(id_ for id_, (key, rank) in places.items() if rank > first[key])
 
 
-def _out_of_water(evidence: tuple[Evidence, ...], x: Mapping[str, float], *, before: bool) -> bool:
+def _out_of_water(evidence: tuple[Evidence, ...], x: Mapping[str, float], read: Sequence[str], *, before: bool) -> bool:
     """Conductance near nothing: the probe hangs in air, or the sample pump stands.
 
-    It holds on while no conductance is read.
+    It holds on while no conductance is `read`.
     """
-    moved = {e.channel: e for e in evidence}
-    read = [c for c in x if parameter_of(c) in ("spcond", "conductivity")]
     if not read:
         return before
+    moved = {e.channel: e for e in evidence}
     return any(c in moved and x[c] < min(_DRY_US_CM, _DRY_SHARE * moved[c].expected) for c in read)

@@ -88,6 +88,8 @@ class Operations:
     def explained(self, time: Millis, evidence: Iterable[Evidence]) -> float:
         """Share of the evidence that is usual after what moved, 0 to 1."""
         told = {e.channel: e.score for e in evidence if e.channel not in self._signals}
+        if not told:
+            return 0.0
         total = sum(told.values())
         usual = dict.fromkeys(told, 0.0)
         for name in self.moved(time):

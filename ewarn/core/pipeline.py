@@ -108,6 +108,7 @@ class Pipeline:
         self._baseline = Baseline(round(d.accept_after * 1000))
         self.detectable: dict[str, float] = {}
         self._measured: Millis | None = None
+        self._probe_of = {c.id: c.probe for c in station.channels.values() if c.probe}
         self._heard: dict[str, Millis] = {}
         self._silence: dict[str, str] = {}
 
@@ -260,8 +261,8 @@ class Pipeline:
             self.detectable, self._measured = self._detection.detectable(sample.values), sample.time
 
     def _listen(self, reading: Reading) -> None:
-        probe = self.station.channels[reading.channel].probe if reading.channel in self.station.channels else ""
-        if not probe:
+        probe = self._probe_of.get(reading.channel)
+        if probe is None:
             return
         if reading.value is not None and reading.quality in USABLE:
             self._heard[probe] = self._now

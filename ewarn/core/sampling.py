@@ -11,7 +11,7 @@ readings gives an empty sample, at most a day's worth of them in a row: then tim
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from statistics import median
 
 from ewarn.config import ChannelSpec
@@ -23,48 +23,58 @@ _HOLD = 1.5
 
 
 class _Column:
-    """One channel's readings that are in no sample yet, and the one that it holds."""
+    """One channel's readings that are in no sample yet, and the one that it holds.
 
-    __slots__ = ("every", "held", "hold", "last", "waiting")
+    Attributes:
+        spoken: nothing more is to be expected before this time; None before the first reading.
+        told: time of the newest reading that is in a sample.
+    """
+
+    __slots__ = ("_every", "_held", "_hold", "spoken", "told", "waiting")
 
     def __init__(self, spec: ChannelSpec, step: int) -> None:
-        self.every = round(spec.every * 1000)
-        self.hold = round(_HOLD * self.every) if self.every > step else 0
-        self.last: Millis | None = None
+        self._every = round(spec.every * 1000)
+        self._hold = round(_HOLD * self._every) if self._every > step else 0
         self.waiting: list[Reading] = []
-        self.held: Reading | None = None
+        self._held: Reading | None = None
+        self.spoken: Millis | None = None
+        self.told: Millis = 0
 
     def add(self, reading: Reading, closed: Millis) -> None:
         """Take a reading; the windows up to `closed` are."""
-        self.last = reading.time if self.last is None else max(self.last, reading.time)
+        spoken = reading.time + self._every
+        if self.spoken is None or spoken > self.spoken:
+            self.spoken = spoken
         if reading.time > closed:
             self.waiting.append(reading)
         elif _usable(reading):
             self._keep(reading)
 
-    def spoken(self, end: Millis) -> bool:
-        """Whether nothing more is to be expected before `end`."""
-        return self.last is not None and self.last + self.every > end
+    def waits(self, end: Millis) -> bool:
+        """Whether more is to be expected before `end`."""
+        return self.spoken is None or self.spoken <= end
 
     def take(self, end: Millis) -> list[Reading]:
         """Readings of the window that ends there, in the order in which they came."""
-        taken, self.waiting = self.waiting, []
-        if any(r.time > end for r in taken):
+        taken = self.waiting
+        if taken:
             self.waiting = [r for r in taken if r.time > end]
-            taken = [r for r in taken if r.time <= end]
-        return taken
+        return [r for r in taken if r.time <= end] if self.waiting else taken
 
-    def shown(self, usable: list[Reading], end: Millis) -> list[Reading]:
+    def shown(self, taken: list[Reading], end: Millis) -> list[Reading]:
         """What stands for the channel at `end`: the window's usable readings, else the one that it holds."""
+        usable = [r for r in taken if _usable(r)]
+        if not self._hold:
+            return usable
         for reading in usable:
             self._keep(reading)
-        if usable or not self.hold or self.held is None or end - self.held.time > self.hold:
+        if usable or self._held is None or end - self._held.time > self._hold:
             return usable
-        return [self.held]
+        return [self._held]
 
     def _keep(self, reading: Reading) -> None:
-        if self.hold and (self.held is None or reading.time > self.held.time):
-            self.held = reading
+        if self._hold and (self._held is None or reading.time > self._held.time):
+            self._held = reading
 
 
 class Sampler:
@@ -83,24 +93,22 @@ class Sampler:
         self._window: int | None = None
         self._newest: Millis = 0
         self._waiting: set[str] = set()
-        self._told: dict[str, Millis] = {}
 
-    def accept(self, reading: Reading) -> Iterator[Sample]:
-        """Samples that this reading completes, oldest first."""
+    def accept(self, reading: Reading) -> Iterable[Sample]:
+        """Samples that this reading completes, oldest first; to be taken before the next reading is given."""
         column = self._columns.get(reading.channel)
         if column is None:
-            return
+            return ()
         if self._window is None:
             self._start(-(-reading.time // self.step))
         assert self._window is not None
-        column.add(reading, (self._window - 1) * self.step)
+        end = self._window * self.step
+        column.add(reading, end - self.step)
         self._newest = max(self._newest, reading.time)
-        yield from self._close_until(-(-(self._newest - self._grace) // self.step))
-        if reading.channel in self._waiting and column.spoken(self._window * self.step):
+        if reading.channel in self._waiting and not column.waits(end):
             self._waiting.discard(reading.channel)
-        # Windows that nobody waits for any more, but none before its time.
-        while not self._waiting and (self._window - 1) * self.step < self._newest:
-            yield self._close()
+        due = end < self._newest - self._grace if self._waiting else end - self.step < self._newest
+        return self._close_due() if due else ()
 
     def tick(self, now: Millis) -> Iterator[Sample]:
         """Samples whose time is over."""
@@ -110,7 +118,14 @@ class Sampler:
     def _start(self, window: int) -> None:
         self._window = window
         end = window * self.step
-        self._waiting = {name for name, column in self._columns.items() if not column.spoken(end)}
+        self._waiting = {name for name, column in self._columns.items() if column.waits(end)}
+
+    def _close_due(self) -> Iterator[Sample]:
+        assert self._window is not None
+        yield from self._close_until(-(-(self._newest - self._grace) // self.step))
+        # Windows that nobody waits for any more, but none before its time.
+        while not self._waiting and (self._window - 1) * self.step < self._newest:
+            yield self._close()
 
     def _close_until(self, window: int) -> Iterator[Sample]:
         assert self._window is not None
@@ -131,19 +146,20 @@ class Sampler:
         held: list[str] = []
         for name, column in self._columns.items():
             taken = column.take(end)
-            time = max(time, *(r.time for r in taken)) if taken else time
-            shown = column.shown([r for r in taken if _usable(r)], end)
-            if shown:
-                values[name] = _median(shown)
-                if shown[-1].time <= self._told.get(name, 0):
-                    held.append(name)
-                self._told[name] = shown[-1].time
-                doubt = next((r.reason for r in reversed(shown) if r.quality is Quality.SUSPECT), "")
-                if doubt:
-                    suspect.append(name)
-                    reasons[name] = doubt
-            else:
+            for reading in taken:
+                time = max(time, reading.time)
+            shown = column.shown(taken, end)
+            if not shown:
                 reasons[name] = (taken[-1].reason or str(taken[-1].quality)) if taken else "silent"
+                continue
+            values[name] = _median(shown)
+            if shown[-1].time <= column.told:
+                held.append(name)
+            column.told = shown[-1].time
+            doubts = [r.reason for r in shown if r.quality is Quality.SUSPECT]
+            if doubts and doubts[-1]:
+                suspect.append(name)
+                reasons[name] = doubts[-1]
         sample = Sample(time or end, values, frozenset(suspect), reasons, frozenset(held))
         self._start(self._window + 1)
         return sample
@@ -154,5 +170,6 @@ def _usable(reading: Reading) -> bool:
 
 
 def _median(readings: list[Reading]) -> float:
-    values = [r.value for r in readings if r.value is not None]
-    return values[0] if len(values) == 1 else median(values)
+    if len(readings) == 1 and readings[0].value is not None:
+        return readings[0].value
+    return median(r.value for r in readings if r.value is not None)

@@ -111,6 +111,17 @@ def test_what_is_flat_is_learned_from_the_usual_standstills():
     assert "flat_line" in {reason for _, reason in still.ph([7.0] * 500)}
 
 
+def test_standstills_that_come_no_more_are_forgotten():
+    feed = Feed(ph={})
+    _, values = warm(feed)
+    for _ in range(4):
+        feed.ph([8.5] * 300)
+        feed.ph(itertools.islice(values, 10))
+    assert "flat_line" not in {reason for _, reason in feed.ph([8.5] * 300)}
+    feed.ph(itertools.islice(values, 10_000))
+    assert "flat_line" in {reason for _, reason in feed.ph([8.5] * 300)}
+
+
 def test_a_sensor_that_was_stuck_twice_is_not_usual():
     feed = Feed(ph={})
     _, values = warm(feed)

@@ -64,7 +64,9 @@ class QualityControl:
         if channel is None:
             return reading, None
         time, value = reading.time, reading.value
-        channel.heard, channel.gap = max(time, channel.heard or time), False
+        channel.gap = False
+        if channel.heard is None or time > channel.heard:
+            channel.heard = time
         if value is None:
             return reading, None
         if not math.isfinite(value):
@@ -77,7 +79,9 @@ class QualityControl:
         if span is not None and not span[0] <= value <= span[1]:
             return Reading(reading.channel, time, value, Quality.FAIL, "gross_range"), None
         before = channel.settle(time, value)
-        disagrees = self._compare(reading.channel, time, value) if reading.channel in self._pairs else None
+        if reading.channel not in self._pairs:
+            return channel.take(reading, value), before
+        disagrees = self._compare(reading.channel, time, value)
         checked = channel.take(reading, value, disagrees.spec.id if disagrees is not None else "")
         if disagrees is not None and not channel.suspect:
             disagrees.neighbour = reading.channel

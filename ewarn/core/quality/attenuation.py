@@ -75,10 +75,13 @@ class Attenuation:
         return self._flag
 
     def _judge(self, part: int) -> Quality:
+        levels = self._levels if part >= self._next else None
+        if levels is None and not (self._limit or self._fail):
+            return Quality.PASS
         spread = self._spread()
-        if self._levels is not None and part >= self._next:
+        if levels is not None:
             self._next = part + PARTS
-            self._learn(self._levels, spread)
+            self._learn(levels, spread)
         if spread < self._fail:
             return Quality.FAIL
         return Quality.SUSPECT if spread < self._limit else Quality.PASS

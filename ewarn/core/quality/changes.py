@@ -69,21 +69,17 @@ class Changes:
 
     def take(self, time: Millis, value: float) -> bool:
         """Take it; tell whether it came too fast."""
-        fast = False
+        fast, last = False, self._last
         if self._run:
-            rate = abs(value - self._last) * 60_000 / (time - self._time)
+            rate = abs(value - last) * 60_000 / (time - self._time)
             usual = self._rates
             fast = rate > (self._rate if usual is None else usual.limit)
             if usual is not None and self._turn == 0:
                 usual.learn(rate)
-        self._before, self._last, self._time = self._last, value, time
+        self._before, self._last, self._time = last, value, time
         self._run += 1
-        self._count_down()
-        return fast
-
-    def _count_down(self) -> None:
-        """Learn from every third or fourth by turns: enough for what is usual, and in step with no wiper."""
+        # Learn from every third or fourth by turns: enough for what is usual, and in step with no wiper.
         if self._turn == 0:
-            self._stride = 7 - self._stride
-            self._turn = self._stride
+            self._stride = self._turn = 7 - self._stride
         self._turn -= 1
+        return fast

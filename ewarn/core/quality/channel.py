@@ -11,8 +11,9 @@ from ewarn.core.quality.standstill import Standstill
 from ewarn.parameters import PARAMETERS
 
 _GAP = 2.5
-_UNSUSPICIOUS = (Quality.PASS, Quality.NOT_EVALUATED)
 _Found = tuple[Quality, str]
+_NOTHING: _Found = Quality.PASS, ""
+_FIRST: _Found = Quality.NOT_EVALUATED, ""
 
 
 class Channel:
@@ -31,8 +32,8 @@ class Channel:
     """
 
     __slots__ = (
-        "_attenuation", "_changes", "_climatology", "_found", "_patience", "_standstill", "gap", "heard", "neighbour",
-        "newest", "spec", "suspect",
+        "_attenuation", "_changes", "_climatology", "_every", "_found", "_least_patience", "_patience", "_span",
+        "_standstill", "gap", "heard", "neighbour", "newest", "spec", "suspect",
     )  # fmt: skip
 
     def __init__(self, spec: ChannelSpec) -> None:
@@ -43,7 +44,8 @@ class Channel:
         self._standstill = Standstill(spec, learned=learned)
         self._attenuation = Attenuation(spec, learned=learned)
         self._climatology = Climatology(spec, learned=learned)
-        self._patience = _GAP * spec.every * 1000
+        self._every, self._span = spec.every * 1000, spec.suspect_span
+        self._patience = self._least_patience = _GAP * self._every
         self.heard: Millis | None = None
         self.gap = False
         self.newest: Reading | None = None
@@ -62,7 +64,7 @@ class Channel:
             return None
         interval = time - newest.time
         gap = interval > self._patience
-        self._patience = _GAP * max(interval, self.spec.every * 1000)
+        self._patience = _GAP * interval if interval > self._every else self._least_patience
         if gap:
             self._changes.begin()
             self._standstill.begin()
@@ -76,7 +78,7 @@ class Channel:
             return None
         return Reading(newest.channel, newest.time, newest.value, flag, reason or "revised")
 
-    def take(self, reading: Reading, value: float, disagrees: str) -> Reading:
+    def take(self, reading: Reading, value: float, disagrees: str = "") -> Reading:
         """Take a value, after the one before it was settled; it comes back with its flag as far as it is known now.
 
         Args:
@@ -86,12 +88,14 @@ class Channel:
         """
         spike = self._changes.is_spike(value)
         found = self._judge(reading.time, value)
-        self.suspect = spike or found[0] not in _UNSUSPICIOUS or reading.quality is Quality.SUSPECT
-        self.neighbour = "" if self.suspect else disagrees
-        self._found = None if reading.quality is Quality.SUSPECT else found
-        if self._found is not None:
-            flag, reason = _whole(found, spike=spike, neighbour=self.neighbour)
-            reading = Reading(reading.channel, reading.time, value, flag, reason)
+        told = reading.quality is Quality.SUSPECT
+        self.suspect = suspect = spike or told or not (found is _NOTHING or found is _FIRST)
+        self.neighbour = "" if suspect else disagrees
+        self._found = None if told else found
+        if not told:
+            if suspect or disagrees:
+                found = _whole(found, spike=spike, neighbour=self.neighbour)
+            reading = Reading(reading.channel, reading.time, value, *found)
         self.newest = reading
         return reading
 
@@ -101,12 +105,15 @@ class Channel:
         flat = self._standstill.take(time, value)
         attenuated = self._attenuation.take(time, value)
         strange = self._climatology.take(time, value)
-        span = self.spec.suspect_span
+        span = self._span
+        beyond = span is not None and not span[0] <= value <= span[1]
+        if not (fast or strange or beyond) and flat is attenuated is Quality.PASS:
+            return _FIRST if self.newest is None else _NOTHING
         if flat is Quality.FAIL:
             return flat, "flat_line"
         if attenuated is Quality.FAIL:
             return attenuated, "attenuated"
-        if span is not None and not span[0] <= value <= span[1]:
+        if beyond:
             return Quality.SUSPECT, "gross_range"
         if fast:
             return Quality.SUSPECT, "rate_of_change"
@@ -114,9 +121,7 @@ class Channel:
             return flat, "flat_line"
         if attenuated is Quality.SUSPECT:
             return attenuated, "attenuated"
-        if strange:
-            return Quality.SUSPECT, "climatology"
-        return (Quality.NOT_EVALUATED if self.newest is None else Quality.PASS), ""
+        return Quality.SUSPECT, "climatology"
 
 
 def _whole(found: _Found, *, spike: bool, neighbour: str) -> _Found:

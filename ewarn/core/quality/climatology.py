@@ -8,6 +8,8 @@ that was not seen for more than three days, as after an outage or a year, for tw
 
 from __future__ import annotations
 
+import math
+
 from ewarn.config import ChannelSpec
 from ewarn.contracts import Millis
 
@@ -40,14 +42,15 @@ class _Cell:
         self.day, self.days = day, self.days + 1
 
     def learn(self, value: float, a_day: float, least: float) -> None:
-        self.count += 1
-        step = 1 / min(self.count, _DAYS * a_day)
-        off = value - self.centre
-        if self.count > a_day:
-            widest = _CLIP * self.spread
-            off = max(-widest, min(widest, off))
+        count = self.count = self.count + 1
+        step = 1 / min(count, _DAYS * a_day)
+        off, spread = value - self.centre, self.spread
+        size = abs(off)
+        if count > a_day and size > (widest := _CLIP * spread):
+            off, size = math.copysign(widest, off), widest
         self.centre += step * off
-        self.spread = max(self.spread + step * (abs(off) - self.spread), least)
+        spread += step * (size - spread)
+        self.spread = max(least, spread)
 
 
 class Climatology:
@@ -76,9 +79,9 @@ class Climatology:
         if hour != self._hour:
             self._hour = hour
             self._turn(hour, value)
-        if self._span is not None:
-            return not self._span[0] <= value <= self._span[1]
-        cell = self._cell
+        span, cell = self._span, self._cell
+        if span is not None:
+            return not span[0] <= value <= span[1]
         if cell is None:
             return False
         far = cell.days > _NEEDED and abs(value - cell.centre) > _WIDTH * cell.spread + self._step

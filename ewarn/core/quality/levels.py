@@ -93,7 +93,7 @@ class UsualMost:
 
     def learn(self, size: float) -> None:
         """Take a size; there is no limit before 100 of them."""
-        self._levels.add(min(size, self.limit))
+        self._levels.add(min(self.limit, size))
         self._due -= 1
         if self._due <= 0:
             self._due = self._EVERY

@@ -29,7 +29,7 @@ class Standstill:
         learned: whether the limit is learned where the channel gives none.
     """
 
-    __slots__ = ("_every", "_fail", "_lengths", "_limit", "_since", "_step", "_time", "_value", "_whole")
+    __slots__ = ("_every", "_fail", "_lengths", "_limit", "_since", "_step", "_telling", "_time", "_value", "_whole")
 
     def __init__(self, spec: ChannelSpec, *, learned: bool) -> None:
         self._step, self._every = spec.resolution / 2, spec.every
@@ -38,7 +38,7 @@ class Standstill:
         self._lengths = Levels(spec.every, _MEMORY) if learned and spec.flat_after is None else None
         self._value = math.nan
         self._since = self._time = 0
-        self._whole = False
+        self._whole, self._telling = False, 0.0
 
     def begin(self) -> None:
         """After a gap."""
@@ -46,21 +46,27 @@ class Standstill:
 
     def take(self, time: Millis, value: float) -> Quality:
         """Take a value; SUSPECT or FAIL where it has stood still for too long, else PASS."""
-        if not abs(value - self._value) <= self._step:
-            if self._lengths is not None and self._whole:
-                self._learn(self._lengths, (self._time - self._since) / 1000)
-            self._whole = not math.isnan(self._value)
-            self._value, self._since = value, time
-        self._time = time
-        still = time - self._since
+        last, self._time = self._time, time
+        if abs(value - self._value) <= self._step:
+            return self._judge(time - self._since)
+        if self._lengths is not None and self._whole:
+            self._learn(self._lengths, (last - self._since) / 1000)
+        self._whole = not math.isnan(self._value)
+        self._value, self._since = value, time
+        return Quality.PASS
+
+    def _judge(self, still: Millis) -> Quality:
         if still >= self._fail:
             return Quality.FAIL
         return Quality.SUSPECT if still >= self._limit else Quality.PASS
 
     def _learn(self, lengths: Levels, length: float) -> None:
         """A standstill whose begin and end were seen."""
+        before = lengths.total
         lengths.add(length)
         # One value alone is no standstill; it counts, so that an instrument that never stands still is known soon.
-        if lengths.total >= _NEEDED:
+        # It moves no limit, nor does any that is far below it, unless the old ones lose their weight.
+        if lengths.total >= _NEEDED and (length >= self._telling or lengths.total < before):
             longest = lengths.top(_TIMES)
-            self._limit = 1000 * max(_FACTOR * longest, _LEAST_S, _LEAST_VALUES * self._every)
+            limit = max(_FACTOR * longest, _LEAST_S, _LEAST_VALUES * self._every)
+            self._limit, self._telling = 1000 * limit, limit / (2 * _FACTOR)
