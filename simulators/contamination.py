@@ -143,7 +143,7 @@ class Scene:
             return np.maximum(0.0, clean - sum_of(present, "oxygen"))
         if parameter in _FOLLOWS:
             leader = _FOLLOWS[parameter]
-            return clean * (self.values(leader, times) / self.water.values(leader, times))
+            return clean * _ratio(self.values(leader, times), self.water.values(leader, times))
         name = "turbidity" if parameter == "turbidity_ntu" else parameter
         return clean + sum((s.adds.get(name, 0.0) * c for s, c in present), np.zeros_like(clean))
 
@@ -159,7 +159,12 @@ class Scene:
         if self.water.kind != "treated":
             return np.zeros_like(times)
         left, clean = self.values("cl2_free", times), self.water.values("cl2_free", times)
-        return np.asarray(_CHLORINE_MV * (1 - np.log1p(_CHLORINE_K * left) / np.log1p(_CHLORINE_K * clean)))
+        return np.asarray(_CHLORINE_MV * (1 - _ratio(np.log1p(_CHLORINE_K * left), np.log1p(_CHLORINE_K * clean))))
+
+
+def _ratio(now: Floats, clean: Floats) -> Floats:
+    """Of what is there to what would be; one where there would be nothing."""
+    return np.asarray(np.divide(now, clean, out=np.ones_like(clean), where=clean != 0))
 
 
 def sum_of(present: list[tuple[Substance, Floats]], what: str) -> Floats:

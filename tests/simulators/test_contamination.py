@@ -203,3 +203,19 @@ def test_overlapping_substances_add_up():
     assert together == pytest.approx(water.values("spcond", DURING) + apart)
     reverse = Scene(water, events[::-1]).values("ph", DURING)
     assert Scene(water, events).values("ph", DURING) == pytest.approx(reverse)
+
+
+class Nothing:
+    """Treated water in which an instrument reads zero."""
+
+    kind = "treated"
+
+    def values(self, parameter, times):
+        return np.zeros_like(times)
+
+
+@pytest.mark.parametrize("parameter", ["orp", "salinity", "tds", "do_sat", "cl2_free"])
+def test_water_that_reads_zero_stays_a_number(parameter):
+    times = np.arange(0, 36000, 600.0)
+    scene = Scene(Nothing(), (Contamination("sewage", 0.0, 7200.0),))
+    assert np.isfinite(scene.values(parameter, times)).all()
