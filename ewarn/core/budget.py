@@ -21,7 +21,7 @@ from ewarn.contracts import Millis
 
 LEAST, MOST = 0.9, 1.3
 _LOW = 0.6
-_SHARE, _FALL = 0.2, 0.2
+_SHARE, _FALL = 0.15, 0.2
 _WEIGHT = 2.0
 _WEEK: Millis = 7 * 86_400_000
 _WINDOW = 6 * _WEEK
