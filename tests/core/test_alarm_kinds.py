@@ -1,5 +1,6 @@
 """Which alarm speaks: contamination, a quieter one for nature and operation, hard limits, water that stays changed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,24 @@ def test_an_operators_word_ends_it_at_once_in_his_name():
     step = pipeline.classify(now, Classification(alert, Label.OPERATION, "Ana", now))
     assert [(a.alarm, a.active, a.by, a.detail["reason"]) for a in step.alerts] == [("baseline", False, "Ana", "explained")]
     assert raised(water.feed(pipeline, 3 * HOURS)) == []
+
+
+@pytest.mark.parametrize("label", [Label.EVENT, Label.UNKNOWN])
+def test_water_of_a_confirmed_event_does_not_become_normal(label):
+    pipeline, water, alert = spilled()
+    water.feed(pipeline, 12 * HOURS)
+    now = T0 + water.minute * MINUTE
+    assert pipeline.classify(now, Classification(alert, label, "Ana", now)).alerts == []
+    assert pipeline.alarms["baseline"].active
+
+
+def test_a_word_on_an_older_alert_explains_nothing_new():
+    pipeline, water, alert = spilled()
+    water.feed(pipeline, 12 * HOURS)
+    now = T0 + water.minute * MINUTE
+    older = replace(alert, time=alert.time - 24 * HOURS * MINUTE)
+    assert pipeline.classify(now, Classification(older, Label.NATURAL, "Ana", now)).alerts == []
+    assert pipeline.alarms["baseline"].active
 
 
 def test_water_that_came_back_leaves_none():
