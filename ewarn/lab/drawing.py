@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 WIDTH_IN = 7.5
-COLOURS = ("#0b6e99", "#c8553d", "#6a994e", "#7b5ea7", "#b07d2b", "#555555", "#d1495b", "#2a9d8f")
+COLOURS = ("#0b6e99", "#c8553d", "#6a994e", "#7b5ea7", "#b07d2b", "#555555", "#d1495b", "#2a9d8f", "#d4a5a5", "#1d3557")
 EVENT, ALERT = "#e9c46a", "#c1121f"
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "svg.hashsalt": "ewarn", "path.simplify": True, "path.simplify_threshold": 0.5,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _THRESHOLDS = 60
+_TOLD = 50
 _LEAST_FALSE = 0.02
 """Episodes a week at the left end of the trade-off, where fewer are drawn."""
 
@@ -97,7 +98,7 @@ def _delays(sets: Mapping[str, Sequence[Entry]]) -> Figure:
 
 
 def _reliability(sets: Mapping[str, Sequence[Entry]]) -> Figure:
-    figure = new_figure(3.4, 4.2)
+    figure = new_figure(3.4, 6.0)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#999999", linestyle=":")
     for colour, names, group in _coloured(sets):
@@ -105,9 +106,10 @@ def _reliability(sets: Mapping[str, Sequence[Entry]]) -> Figure:
         error = calibration_error(bins)
         if error is not None:
             label = f"{names}: {error:.3f}"
-            axes.plot([b.predicted for b in bins], [b.observed for b in bins], "o-", color=colour, label=label)
+            told = [b for b in bins if b.steps >= _TOLD]
+            axes.plot([b.predicted for b in told], [b.observed for b in told], "o-", color=colour, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="observed share", aspect="equal")
-    axes.set_title("Reliability, with the expected calibration error")
+    axes.set_title(f"Reliability (bins of {_TOLD} steps and more), expected calibration error")
     _legend(axes)
     return figure
 
@@ -152,4 +154,4 @@ def _coloured(sets: Mapping[str, Sequence[Entry]]) -> list[tuple[str, str, list[
 
 def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="best")
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
