@@ -5,7 +5,7 @@ ARGS ?=
 # Files of the system that tests read; a machine without them skips those tests.
 PEERS := mosquitto influxd:influxdb nginx:nginx-light mbpoll
 
-.PHONY: demo test test-long lint bench figures clean
+.PHONY: demo test test-long lint bench figures clean fuzz wrong-long
 
 demo: $(VENV)/.demo
 	$(BIN)/ewarn demo $(ARGS)
@@ -26,6 +26,15 @@ figures: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python bench/drain.py
+
+# Both go on where they were when they are stopped and started again; `make clean` begins anew.
+N ?=
+fuzz: $(VENV)/.dev
+	$(BIN)/python tests/fuzz/run.py $(or $(N),10000000) build/fuzz.json
+
+wrong-long: $(VENV)/.dev
+	$(BIN)/python tests/drivers/wrong_long.py $(or $(N),1000000) build/wrong.json
 
 $(VENV)/bin/python:
 	.ci/needs venv

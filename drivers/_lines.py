@@ -74,11 +74,12 @@ def parse_line(line: bytes, form: Ascii) -> Fields | None:
 def judge_field(fields: Fields, channel: Channel, form: Ascii) -> Judged:
     """Reading of a channel: MISSING where its token means so, or is no number."""
     assert channel.field is not None
-    token = fields.texts.get(channel.field)
-    if token is None or (token.strip() not in form.missing and not _NUMBER.fullmatch(token.strip())):
-        return missing("wrong_reply")
-    if token.strip() in form.missing:
+    # Blanks alone: Python strips separators as \x1c as well, of which float() knows nothing.
+    token = fields.texts.get(channel.field, "").strip(" \t")
+    if token in form.missing and channel.field in fields.texts:
         return missing("sentinel")
+    if not _NUMBER.fullmatch(token):
+        return missing("wrong_reply")
     number = float(token)
     if not math.isfinite(number) or number in channel.missing:
         return missing("sentinel")

@@ -56,6 +56,7 @@ _CLOSE_TIMEOUT = 1.0
 MAX_PACKET = 262_144
 """Bytes of a packet that brokers are set to take; one that takes less says so when it accepts us."""
 _OVERHEAD = 64  # bytes of a PUBLISH beside topic and payload, with room to spare
+_REFUSED = "refused: "
 _NO_SUBSCRIBERS = 0x10
 _UNSPECIFIED = 0x80
 _TAKEN_OVER = 0x8E
@@ -100,6 +101,7 @@ class Link:
         counters: what happened so far.
         problem: why there is no connection, "" while there is one.
         session_present: whether the broker still knew us when it accepted the connection last.
+        beat: when the link's own loop came round last, in seconds of the machine's monotonic clock.
 
     Args:
         broker: where it is and how to be trusted by it.
@@ -136,6 +138,7 @@ class Link:
         self.counters = Counters()
         self.problem = "not connected yet"
         self.session_present = False
+        self.beat = time.monotonic()
         self._manual_ack = manual_ack
         self._up = asyncio.Event()
         self._connection: _Connection | None = None
@@ -147,6 +150,11 @@ class Link:
         """Whether the broker has accepted us and was heard of lately."""
         return self._up.is_set()
 
+    @property
+    def refused(self) -> str:
+        """Why the broker does not let us in, "" where it does or does not answer."""
+        return self.problem if self.problem.startswith(_REFUSED) else ""
+
     async def wait_connected(self) -> None:
         """Return when there is a connection and the subscriptions stand."""
         await self._up.wait()
@@ -156,6 +164,7 @@ class Link:
         attempts = number = 0
         while True:
             number += 1
+            self.beat = time.monotonic()
             lasted, code = await self._one_connection(number)
             attempts = 0 if lasted > SETTLED else attempts + 1
             limit = TAKEN_OVER_BACKOFF if code == _TAKEN_OVER else min(MAX_BACKOFF, 0.5 * 2.0 ** min(attempts, 8))
@@ -337,7 +346,8 @@ class _Connection:
         """Return when it is done or the connection is over, which is looked after meanwhile."""
         while not event.done() and not self.ended.done():
             await asyncio.wait({event, self.ended}, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
-            self._watch(time.monotonic())
+            self._link.beat = time.monotonic()
+            self._watch(self._link.beat)
 
     async def publish(self, topic: str, payload: bytes, retain: bool, expiry: int | None) -> Exception | int:
         """Send; the outcome is the reason code of the acknowledgement, or the error."""
@@ -396,7 +406,7 @@ class _Connection:
 
     def _answered(self, flags: paho.ConnectFlags, reason: ReasonCode, properties: Properties) -> None:
         if reason.is_failure:
-            self._end(f"refused: {reason}", reason.value)
+            self._end(f"{_REFUSED}{reason}", reason.value)
             return
         self.max_packet = min(MAX_PACKET, getattr(properties, "MaximumPacketSize", MAX_PACKET))
         self._window = asyncio.Semaphore(min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW)))

@@ -11,6 +11,8 @@ from ewarn.contracts import Clock, Millis
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999
+"""The instants that have a text."""
 
 
 def to_text(instant: Millis) -> str:
@@ -31,7 +33,10 @@ def from_text(text: str) -> Millis:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no offset; write Z for UTC")
-    return round((moment - _EPOCH) / _MS)
+    instant = round((moment - _EPOCH) / _MS)
+    if not _FIRST <= instant <= _LAST:
+        raise ValueError(f"{text!r} is, in UTC, not within the years 1 to 9999")
+    return instant
 
 
 class SystemClock:

@@ -16,17 +16,39 @@ from ewarn.errors import ConfigError
 
 T = TypeVar("T")
 
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(kB|MB|GB)\s*")
+_BYTES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\s*")
 
 
 _LONGEST_S = 100 * 365 * 86400.0
+_LONGEST_TEXT = 20
 
 
 class Seconds(float):
     """A duration, never less than 0; in TOML a text with its unit, as "15s", "1m", "2h", "7d"."""
 
     __slots__ = ()
+
+
+class Size(int):
+    """A number of bytes; in TOML a text with its unit, as "512MB"."""
+
+    __slots__ = ()
+
+
+def parse_size(text: str) -> Size:
+    """Bytes of a size with its unit.
+
+    >>> parse_size("1.5MB")
+    1500000
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None or len(text) > _LONGEST_TEXT:
+        raise ValueError(f"{text[:80]!r} is not a size; write a number with its unit, as 512MB, 2GB")
+    return Size(float(match[1]) * _BYTES[match[2]])
 
 
 def parse_seconds(text: str) -> Seconds:
@@ -49,6 +71,10 @@ def _dec_hook(kind: type, value: object) -> object:
         if not isinstance(value, str):
             raise ValueError(f'{value!r} is not a duration; write a text with its unit, as "15s", "1m", "2h"')
         return parse_seconds(value)
+    if kind is Size:
+        if not isinstance(value, str):
+            raise ValueError(f'{value!r} is not a size; write a text with its unit, as "512MB", "2GB"')
+        return parse_size(value)
     raise NotImplementedError(kind)
 
 
@@ -121,7 +147,7 @@ def _explain(text: str, data: Any, kind: type, file: str, prefix: str, *, also: 
         return ConfigError(file, key, f"{found!r} is of type {expected[2]}", f"expected {expected[1].replace('`', '')}")
     if message.startswith("Invalid enum value") or (message.startswith("Invalid value") and _tags(kind, path)):
         return ConfigError(file, key, f"{found!r} is not allowed", _choices(kind, path))
-    return ConfigError(file, key, f"{found!r}: {message}" if "is not a duration" not in message else message)
+    return ConfigError(file, key, f"{found!r}: {message}" if "is not a " not in message else message)
 
 
 def _steps(path: str) -> list[str]:

@@ -1,12 +1,13 @@
 """What crosses MQTT: topics and payloads, encode and decode, versioned. Codes and numbers, no prose.
 
-`obs`, `verdict` and `event` are streams of rows. Each row has `boot` and `seq`, by which a central confirms it on
-`stored`; all three share one envelope:
+`obs`, `verdict`, `event` and `gap` are streams of rows. Each row has `boot` and `seq`, by which a central confirms it
+on `stored`; all share one envelope:
 
     {"v": 1, "station": …, "sent": …, "tq": …, "rows": [{"boot": …, "seq": …, "t": …, …}, …]}
 
-`status`, `meta`, `alarm/{alarm}` and `health` are retained documents. A payload is UTF-8 JSON, or zlib of it where
-that is smaller; which one is told by its first byte. Numbers are finite.
+`status`, `meta`, `alarm/{alarm}` and `health` are retained documents. What `health` says that a central has stored, a
+central that was wiped or restored has not, and says so on `ask`, retained too. A payload is UTF-8 JSON, or zlib of it
+where that is smaller; which one is told by its first byte. Numbers are finite.
 """
 
 from __future__ import annotations
@@ -35,10 +36,15 @@ from ewarn.times import from_text, to_text
 
 VERSION = 1
 ROOT = "ewarn/v1"
-STREAMS = ("obs", "verdict", "event")
+STREAMS = ("obs", "verdict", "event", "gap")
 DOCUMENTS = ("status", "meta", "health")
 MAX_PAYLOAD = 200_000
 """Bytes before compression that a batch is kept under; brokers are set to take 262,144."""
+
+_MOST = 2**53
+_THINNED = {"obs": "obs", "verdict": "verdict"}
+
+_TOO_MANY = 2**63
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -125,10 +131,13 @@ def open_envelope(payload: bytes) -> Batch:
 
 def row_identity(row: Row) -> tuple[str, int]:
     """`boot` and `seq` of a row. Raises WireError."""
-    boot, seq = row.get("boot"), row.get("seq")
-    if not isinstance(boot, str) or not isinstance(seq, int) or isinstance(seq, bool):
-        raise WireError("a row has no boot or seq")
-    return boot, seq
+    boot = row.get("boot")
+    try:
+        if isinstance(boot, str):
+            return boot, _whole(row.get("seq"))
+    except TypeError:
+        pass
+    raise WireError("a row has no boot or seq")
 
 
 def obs_rows(readings: Iterable[Reading]) -> list[Row]:
@@ -163,7 +172,8 @@ def revise(row: Row, reading: Reading) -> Row:
     return {**row, "q": flags, "why": {**row.get("why", {}), reading.channel: reading.reason}}
 
 
-_NOT_CHANNELS = frozenset({"t", "q", "why", "boot", "seq", "backfill"})
+NOT_CHANNELS = frozenset({"t", "q", "why", "boot", "seq", "backfill"})
+"""Keys of an obs row that are no channel."""
 
 
 def readings_of(row: Row) -> list[Reading]:
@@ -172,12 +182,12 @@ def readings_of(row: Row) -> list[Reading]:
         time = from_text(row["t"])
         flags, why = row.get("q", {}), row.get("why", {})
         readings = [
-            Reading(name, time, _number(row[name]), Quality(flags.get(name, 1)), str(why.get(name, "")))
+            Reading(name, time, _number(row[name]), _flag(flags.get(name, 1), present=True), str(why.get(name, "")))
             for name in row
-            if name not in _NOT_CHANNELS
+            if name not in NOT_CHANNELS
         ]
         readings += [
-            Reading(name, time, None, Quality(flag), str(why.get(name, "")))
+            Reading(name, time, None, _flag(flag, present=False), str(why.get(name, "")))
             for name, flag in flags.items()
             if name not in row
         ]
@@ -186,10 +196,24 @@ def readings_of(row: Row) -> list[Reading]:
     return readings
 
 
+def _flag(flag: Any, *, present: bool) -> Quality:
+    quality = Quality(flag)
+    if present is (quality is Quality.MISSING):
+        raise ValueError(f"flag {flag} {'with' if present else 'without'} a value")
+    return quality
+
+
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{value!r} is not a number")
     return float(value)
+
+
+def _whole(value: Any) -> int:
+    """What a database takes as a number of something."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _TOO_MANY:
+        raise TypeError(f"{value!r} is not a whole number of up to 63 bits")
+    return value
 
 
 def _evidence_row(e: Evidence) -> Row:
@@ -274,8 +298,8 @@ def alert_of(station: str, row: Row) -> Alert:
         return Alert(
             station=station,
             alarm=str(row["alarm"]),
-            occurrence=int(row["occurrence"]),
-            number=int(row["number"]),
+            occurrence=_whole(row["occurrence"]),
+            number=_whole(row["number"]),
             time=from_text(row["t"]),
             onset=from_text(row["onset"]),
             state=AlarmState(row["state"]),
@@ -291,6 +315,45 @@ def alert_of(station: str, row: Row) -> Alert:
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WireError(f"not an alert: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What a station dropped of a stretch that waited, since its outbox was full; the rest of the stretch is there.
+
+    Attributes:
+        start, end: times of the first and the last row that was dropped.
+        stream: "obs" or "verdict".
+        rows: how many were dropped.
+        channels: of obs, by channel, how many readings were dropped.
+    """
+
+    start: Millis
+    end: Millis
+    stream: str
+    rows: int
+    channels: Mapping[str, int]
+
+
+def gap_row(gap: Gap) -> Row:
+    """A gap without `boot` and `seq`."""
+    row: Row = {"t": to_text(gap.start), "until": to_text(gap.end), "stream": gap.stream, "rows": gap.rows}
+    return row | {"channels": dict(gap.channels)} if gap.channels else row
+
+
+def gap_of(row: Row) -> Gap:
+    """Raises WireError."""
+    try:
+        channels = {str(channel): _count(n) for channel, n in row.get("channels", {}).items()}
+        return Gap(from_text(row["t"]), from_text(row["until"]), _THINNED[row["stream"]], _count(row["rows"]), channels)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise WireError(f"not a gap: {error!r}") from error
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < _MOST:
+        raise TypeError(f"{value!r} is no number of rows")
+    return value
 
 
 def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -317,10 +380,27 @@ def stored_of(payload: bytes) -> tuple[str, list[tuple[int, int]]]:
     """Boot and inclusive ranges of seq. Raises WireError."""
     document = unpack(payload)
     try:
-        spans = [(int(a), int(b)) for a, b in document["ranges"]]
-        return str(document["boot"]), spans
+        spans = [(_whole(a), _whole(b)) for a, b in document["ranges"]]
+        boot = str(document["boot"])
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"not a list of stored rows: {error!r}") from error
+    if any(first > last for first, last in spans):
+        raise WireError("a range of stored rows ends before it begins")
+    return boot, spans
+
+
+def ask_payload(at: Millis, since: Millis) -> bytes:
+    """What a central says on `ask/{central}`: it lacks what it had of `since` and later. `at` tells asks apart."""
+    return pack({"v": VERSION, "at": to_text(at), "since": to_text(since)})
+
+
+def ask_of(payload: bytes) -> tuple[Millis, Millis]:
+    """When it was asked, and since when something is lacking. Raises WireError."""
+    asked = unpack(payload)
+    try:
+        return from_text(asked["at"]), from_text(asked["since"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise WireError(f"not an ask: {error!r}") from error
 
 
 def document(station: str, sent: Millis, tq: str, content: Mapping[str, Any]) -> bytes:

@@ -47,7 +47,7 @@ def test_spanish_is_spanish():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("state", list(AlarmState))
-@pytest.mark.parametrize("alarm", ["contamination", "sensor", "probe-sonde", "disk-full"])
+@pytest.mark.parametrize("alarm", ["contamination", "sensor", "probe-sonde", "rate-sonde", "health-disk", "disk-full"])
 def test_every_state_of_every_alarm_has_a_text(language, state, alarm):
     text = render(alert(state, alarm, detail={"reason": "no_reply"}), language)
     assert text
@@ -59,6 +59,8 @@ REASONS = [
     "not_finite", "out_of_range", "probe_status", "probe_suspect", "sentinel", "unit_unknown", "time_backwards", "gap",
     "gross_range", "rate_of_change", "spike", "flat_line", "silent", "lost", "quiet", "zero", "implausible", "jump",
     "stuck", "attenuated", "climatology", "neighbour:ph", "revised",
+    "disk_refuses", "file_set_aside", "broker_refuses", "clock_unsync", "clock_jump", "detector_off:residual",
+    "detection_stuck:residual", "line_failed:rs485", "line_stalled:rs485", "driver_fails:sonde", "sparse",
     "no_input", "no_past", "division_by_zero", "out_of_domain", "too_large", "suspect_input",
 ]  # fmt: skip
 

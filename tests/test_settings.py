@@ -118,6 +118,9 @@ WRONG = {
     "no end": ({"detection__hold": "9999999d"}, "detection.hold", "100 years"),
     "channel twice": ({"probes__0__channels": ["ph", "do", "ph"]}, "probes[0].channels[2]", "its own"),
     "folder of zones": ({"station__time_zone": "America"}, "station.time_zone", "IANA"),
+    "size without unit": ({"station__outbox": 512}, "station.outbox", '"512MB"'),
+    "wrong size": ({"station__outbox": "1 pint"}, "station.outbox", "512MB"),
+    "no room": ({"station__outbox": "900kB"}, "station.outbox", '"1MB"'),
     "endless zone": ({"station__time_zone": "x" * 9999}, "station.time_zone", "IANA"),
     "zone with a nul": ({"station__time_zone": "UTC\0"}, "station.time_zone", "IANA"),
     "line twice": (
@@ -183,6 +186,16 @@ def central(**changes):
     return {"central": {"name": "main"}, "broker": {"host": "h", "port": 1883, "insecure": True}, **changes}
 
 
+def test_sizes_have_units():
+    assert station_from(station(), FILE).outbox == 512_000_000
+    assert station_from(station(station__outbox="1.5GB"), FILE).outbox == 1_500_000_000
+
+
+def test_a_collector_is_called_as_its_central_where_it_has_no_name_of_its_own():
+    assert central_from(central(), FILE).collector == "main"
+    assert central_from(central(central={"name": "us", "collector": "us-2"}), FILE).collector == "us-2"
+
+
 def test_central_store_is_chosen_by_kind():
     made = central_from(
         central(store={"kind": "influx", "url": "http://127.0.0.1:8086", "bucket": "wq", "api": "v1"}), FILE
@@ -196,6 +209,7 @@ def test_central_store_is_chosen_by_kind():
         ({"central": {"stations": ["+", "mx-nld-intake1"]}}, "central.stations"),
         ({"central": {"stations": ["a", "a"]}}, "central.stations[1]"),
         ({"central": {"stations": []}}, "central.stations"),
+        ({"central": {"collector": "main/2"}}, "central.collector"),
         ({"store": {"kind": "influx", "url": "ftp://x", "bucket": "b"}}, "store.url"),
         ({"store": {"kind": "influx", "url": "http://x"}}, "store.bucket"),
         ({"store": {"kind": "influx", "url": "http://x", "bucket": "b", "timeout": "0s"}}, "store.timeout"),

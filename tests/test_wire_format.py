@@ -50,7 +50,7 @@ def test_alert_survives_the_wire():
 
 @given(st.binary(max_size=200))
 def test_garbage_is_refused_as_such(payload):
-    for read in (wire.open_envelope, wire.stored_of):
+    for read in (wire.open_envelope, wire.stored_of, wire.ask_of):
         with pytest.raises(wire.WireError):
             read(payload)
 
@@ -85,6 +85,27 @@ def test_ranges_cover_exactly(numbers):
     spans = wire.ranges(numbers)
     assert {n for a, b in spans for n in range(a, b + 1)} == numbers
     assert all(b + 1 < c for (_, b), (c, _) in itertools.pairwise(spans))
+
+
+GAP = wire.Gap(T0, T0 + 60_000, "obs", 5, {"ph": 3, "do": 2})
+
+
+def test_a_gap_survives_the_wire():
+    for gap in (GAP, wire.Gap(T0, T0, "verdict", 1, {})):
+        assert wire.gap_of(wire.gap_row(gap)) == gap
+
+
+@pytest.mark.parametrize("wrong", [
+    {"stream": "event"}, {"stream": []}, {"rows": 0}, {"rows": True}, {"rows": 2**60}, {"rows": 1.5}, {"until": None},
+    {"channels": {"ph": -1}}, {"channels": [1]}, {"t": "yesterday"},
+])  # fmt: skip
+def test_a_gap_that_is_none_is_refused(wrong):
+    with pytest.raises(wire.WireError):
+        wire.gap_of(wire.gap_row(GAP) | wrong)
+
+
+def test_an_ask_survives_the_wire():
+    assert wire.ask_of(wire.ask_payload(T0, 0)) == (T0, 0)
 
 
 def test_stored_survives_the_wire():

@@ -20,10 +20,11 @@ from ewarn.central import points
 from ewarn.central.confirmations import Confirmations
 from ewarn.central.intake import Entry, Parcel, Reader, parked_whole
 from ewarn.central.known import Known, Names
+from ewarn.central.lacks import Lacks
 from ewarn.central.parked import ParkedFile
 from ewarn.central.silence import Silence
 from ewarn.central.stations import StationView
-from ewarn.central.topics import COLLECTOR, addressed, subscriptions
+from ewarn.central.topics import COLLECTOR, addressed, status_topic, subscriptions
 from ewarn.central.writer import Batch, Job, Writer
 from ewarn.config import Central
 from ewarn.contracts import Alert, Clock, Store
@@ -32,8 +33,9 @@ from ewarn.mqtt import Link, Message
 
 _log = logging.getLogger(__name__)
 
-SESSION_EXPIRY = 7 * 86400
-"""Seconds that the broker keeps messages for a collector that is away."""
+SESSION_EXPIRY = 30
+"""Seconds that the broker keeps messages for a collector that is away. Meanwhile Mosquitto goes on giving it its part
+of what several share; what is dropped then, stations send again (`ewarn.edge.lanes.RESEND`)."""
 SILENCE = 300.0
 """Seconds, on this machine, after which a station that says nothing is silent; `health` comes every 30 s."""
 MAX_WAITING = 64_000_000
@@ -92,10 +94,10 @@ class Collector:
         self._reader = Reader(self._known.parameters, self._render, self._names)
         self._parked = ParkedFile(central.data)
         self._writer = Writer(central.name, store, self._parked, clock, read=self._read, settled=self._settle)
-        self._status_topic = wire.topic(COLLECTOR, central.name, "status")
+        self._status_topic = status_topic(central)
         self._link = Link(
             central.broker,
-            f"collector-{central.name}",
+            f"collector-{central.collector}",
             will=(self._status_topic, self._status("lost")),
             subscriptions=subscriptions(central),
             on_message=self._take,
@@ -104,8 +106,10 @@ class Collector:
             session_expiry=SESSION_EXPIRY,
         )
         self._confirmations = Confirmations(central.name, self._link.publish)
+        self._lacks = Lacks(central.name, self._writer.read, self._link.publish, clock)
         self._deaf = 0.0
         self._owing = False
+        self._was_away = False
 
     @property
     def problem(self) -> str:
@@ -115,7 +119,8 @@ class Collector:
     async def run(self, stop: asyncio.Event) -> None:
         """Collect until `stop` is set; then store what is here, as far as that goes within `FINISH` seconds."""
         self._begin()
-        work = (self._link.run(), self._writer.run(), self._confirmations.run(), self._watch())
+        parts = (self._link, self._writer, self._confirmations, self._lacks)
+        work = (*(part.run() for part in parts), self._watch())
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(w) for w in work]
@@ -149,7 +154,7 @@ class Collector:
             await self._link.publish(self._status_topic, self._status(state), retain=True)
 
     def _status(self, state: str) -> bytes:
-        content = {"collector": self._central.name, "state": state}
+        content = {"collector": self._central.collector, "state": state}
         return wire.document(COLLECTOR, self._clock.now(), "", content)
 
     def _view(self, station: str) -> StationView:
@@ -189,6 +194,8 @@ class Collector:
         view.take_document(leaf, name, message.payload)
         if leaf == "meta" and message.payload:
             self._known.learn(view.id, view.meta)
+        if leaf == "health":
+            self._lacks.hear(view.id, view.health)
         self._link.ack(message)
 
     def _read(self, message: Message) -> Parcel:
@@ -225,6 +232,10 @@ class Collector:
             now = asyncio.get_running_loop().time()
             if self._writer.problem:
                 self._deaf = now  # a full window brings nothing: that is not the stations' silence
+                self._was_away = True
+            elif self._was_away:
+                self._was_away = False
+                self._lacks.look_again()
             for view in self.stations.values():
                 alert = self._silence.watch(view, self._clock.now(), now, self._limit, self._deaf)
                 if alert is not None:

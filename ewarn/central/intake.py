@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ewarn import wire
@@ -121,15 +121,21 @@ class Reader:
             verdict = wire.verdict_of(row)
             self.names.admit(station, "detectors", verdict.scores)
             return Entry(station, boot, seq, (verdict,), (points.of_verdict(station, verdict),))
+        if stream == "gap":
+            gap = wire.gap_of(row)
+            self._admit_channels(station, gap.channels)
+            return Entry(station, boot, seq, (), tuple(points.of_gap(station, gap)))
         alert = wire.alert_of(station, row)
         self.names.admit(station, "alarms", (alert.alarm,))
         return Entry(station, boot, seq, (alert,), (points.of_alert(alert, self.render),))
 
     def _readings(self, station: str, row: wire.Row) -> list[Reading]:
         readings = wire.readings_of(row)
-        channels = [reading.channel for reading in readings]
+        self._admit_channels(station, [reading.channel for reading in readings])
+        return readings
+
+    def _admit_channels(self, station: str, channels: Iterable[str]) -> None:
         for channel in channels:
             if not CHANNEL_ID.fullmatch(channel):
                 raise wire.WireError(f"{channel[:100]!r} is not the id of a channel")
         self.names.admit(station, "channels", channels)
-        return readings

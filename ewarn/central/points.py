@@ -5,6 +5,7 @@
 | `wq` | `station`, `channel`, `param` | `value` float, `qc` int (QARTOD), `why` string where there is a reason |
 | `verdict` | `station` | `probability` float, `abnormal` bool, `cause`, `readiness`, `evidence` and `doubts` (JSON), `score_NAME` float |
 | `alarm` | `station`, `alarm`, `prio`, `n` | `state`, `previous`, `active`, `acked`, `cause`, `probability`, `id`, `occurrence`, `number`, `onset`, `by`, `evidence` and `detail` (JSON), `text_en`, `text_es` |
+| `gap` | `station`, `stream`, `channel` | `dropped` int, `until`: what a station dropped of that stretch, since its outbox was full |
 | `collector` | `central` | `refused` bool: the database refused a point of somebody's just then |
 
 A missing reading is a point with `qc` 9 and no `value`; what does not apply is absent.
@@ -24,6 +25,7 @@ import msgspec
 from ewarn.contracts import AlarmState, Alert, Evidence, Millis, Point, Reading, Verdict
 from ewarn.parameters import parameter_of
 from ewarn.times import to_text
+from ewarn.wire import Gap
 
 Field = float | int | str | bool
 Render = Callable[[Alert, str], str]
@@ -89,6 +91,24 @@ def of_alert(alert: Alert, render: Render) -> Point:
     priority, n = str(int(alert.priority)), str(alert.number % 10)
     tags = {"station": alert.station, "alarm": alert.alarm, "prio": priority, "n": n}
     return Point("alarm", tags, fields, alert.time)
+
+
+def of_gap(station: str, gap: Gap) -> list[Point]:
+    """A point for each channel of readings, one for verdicts; its time is that of the first row that was dropped.
+
+    A stretch that was thinned again may be told of twice: counts of gaps that overlap are not to be added.
+    """
+    until = to_text(gap.end)
+    if gap.stream != "obs":
+        return [Point("gap", {"station": station, "stream": gap.stream}, _dropped(gap.rows, until), gap.start)]
+    return [
+        Point("gap", {"station": station, "stream": gap.stream, "channel": channel}, _dropped(n, until), gap.start)
+        for channel, n in gap.channels.items()
+    ]
+
+
+def _dropped(count: int, until: str) -> dict[str, Field]:
+    return {"dropped": count, "until": until}
 
 
 def of_refusal(central: str, now: Millis) -> Point:

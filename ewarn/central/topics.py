@@ -20,6 +20,12 @@ def subscriptions(central: Central) -> list[str]:
     return out
 
 
+def status_topic(central: Central) -> str:
+    """Where a collector says whether it is there; one of several has a topic of its own."""
+    own = () if central.collector == central.name else (central.collector,)
+    return wire.topic(COLLECTOR, central.name, "status", *own)
+
+
 def addressed(topic: str) -> tuple[str, str, str]:
     """Station, class and the rest of a station's topic. Raises WireError."""
     station, leaf, name = wire.split_topic(topic)

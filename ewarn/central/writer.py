@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from ewarn.central.intake import Parcel
 from ewarn.central.parked import Parked, ParkedFile
 from ewarn.central.thread import StoreThread
 from ewarn.central.writing import write_all
-from ewarn.contracts import Clock, Store
+from ewarn.contracts import Clock, Millis, Point, Store
 from ewarn.errors import StoreUnavailable
 from ewarn.mqtt import Message
 
@@ -44,6 +45,11 @@ class Job:
 
     message: Message | None = None
     parcel: Parcel | None = None
+
+    @property
+    def urgent(self) -> bool:
+        """Whether it is an alert: a station's, or central's own."""
+        return self.message is None or self.message.topic.endswith("/event")
 
     @property
     def size(self) -> int:
@@ -89,13 +95,18 @@ class Writer:
         self.waiting = 0
         self._central, self._store, self._parked, self._clock = central, store, parked, clock
         self._read, self._settled = read, settled
-        self._queue: asyncio.Queue[Job] = asyncio.Queue()
+        self._queue: asyncio.PriorityQueue[tuple[int, int, Job]] = asyncio.PriorityQueue()
+        self._number = itertools.count()
         self._thread = StoreThread()
 
     def put(self, job: Job) -> None:
-        """Have it written."""
+        """Have it written; alerts before all that waits."""
         self.waiting += job.size
-        self._queue.put_nowait(job)
+        self._queue.put_nowait((not job.urgent, next(self._number), job))
+
+    async def read(self, measurement: str, tags: Mapping[str, str], start: Millis, end: Millis) -> Sequence[Point]:
+        """As `ewarn.contracts.Store.read`, between two batches. Raises StoreUnavailable."""
+        return await self._thread.call(functools.partial(self._store.read, measurement, tags, start, end))
 
     async def done(self) -> None:
         """Return when everything is settled."""
@@ -124,11 +135,12 @@ class Writer:
 
     async def _gather(self) -> Batch:
         batch = Batch([], [])
-        size = self._add(batch, await self._queue.get())
-        if size < MAX_POINTS:
+        _, _, first = await self._queue.get()
+        size = self._add(batch, first)
+        if size < MAX_POINTS and not first.urgent:
             await asyncio.sleep(GATHER)
         while size < MAX_POINTS and not self._queue.empty():
-            size += self._add(batch, self._queue.get_nowait())
+            size += self._add(batch, self._queue.get_nowait()[-1])
         return batch
 
     def _add(self, batch: Batch, job: Job) -> int:

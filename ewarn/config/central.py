@@ -21,6 +21,7 @@ class Central:
 
     file: str
     name: str
+    collector: str
     data: Path
     stations: tuple[str, ...]
     broker: BrokerTable
@@ -39,6 +40,9 @@ def central_from(data: dict[str, Any], path: Path) -> Central:
     broker = checked_broker(raw.broker, path)
     if not STATION_ID.fullmatch(raw.central.name):
         raise ConfigError(file, "central.name", f"{raw.central.name!r} cannot be a topic level", "use a-z, 0-9 and -")
+    if raw.central.collector and not STATION_ID.fullmatch(raw.central.collector):
+        problem = f"{raw.central.collector!r} cannot be a topic level"
+        raise ConfigError(file, "central.collector", problem, "use a-z, 0-9 and -, as main-2")
     _check_stations(raw.central.stations, file)
     store = raw.store
     if isinstance(store, InfluxTable):
@@ -53,6 +57,7 @@ def central_from(data: dict[str, Any], path: Path) -> Central:
     return Central(
         file=file,
         name=raw.central.name,
+        collector=raw.central.collector or raw.central.name,
         data=path.parent / raw.central.data,
         stations=raw.central.stations,
         broker=broker,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ewarn.toml import Seconds
+from ewarn.toml import Seconds, Size
 
 Span = tuple[float, float]
 
@@ -45,6 +45,8 @@ class StationTable(Table, frozen=True):
         data: folder of its journal and outbox; relative to the station file.
         centrals: every central whose database has to have a row before the station forgets it.
         history: how much of the journal detection is rebuilt from after a start.
+        outbox: how much room there is for what waits for a central, and for what one may ask for again; when it is
+            full, the oldest telemetry that waits is thinned.
     """
 
     id: str
@@ -54,6 +56,7 @@ class StationTable(Table, frozen=True):
     data: str = "data"
     centrals: tuple[str, ...] = ("main",)
     history: Seconds = Seconds(28 * 86400)
+    outbox: Size = Size(512_000_000)
 
 
 class LineTable(Table, frozen=True):
@@ -225,11 +228,13 @@ class CentralTable(Table, frozen=True):
 
     Attributes:
         name: as stations list it under `centrals`.
+        collector: which of several collectors of this central it is, its name where there is one only.
         data: folder for what it keeps itself; relative to the central file.
         stations: station ids that it collects; "+" means every one.
     """
 
     name: str = "main"
+    collector: str = ""
     data: str = "central"
     stations: tuple[str, ...] = ("+",)
 

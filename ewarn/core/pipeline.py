@@ -16,7 +16,6 @@ from ewarn.contracts import (
     Cause,
     Classification,
     Detector,
-    Label,
     Millis,
     Priority,
     Readiness,
@@ -29,7 +28,9 @@ from ewarn.core.baseline import Baseline
 from ewarn.core.composites import Composites
 from ewarn.core.detection import CHANGE, CONTAMINATION, SENSOR, Detection, alarm_of
 from ewarn.core.hints import hint
+from ewarn.core.patterns import HARMLESS
 from ewarn.core.quality import QualityControl
+from ewarn.core.rate import Rate
 from ewarn.core.sampling import Sampler
 
 BASELINE = "baseline"
@@ -98,6 +99,7 @@ class Pipeline:
         self._add(BASELINE, Priority.MEDIUM, alarms or {})
         for probe in station.probes:
             self._add(f"probe-{probe.id}", Priority.MEDIUM, alarms or {})
+            self._add(f"rate-{probe.id}", Priority.LOW, alarms or {})
         d = station.detection
         self._delays = {alarm: self._delay(alarm) for alarm in (CONTAMINATION, CHANGE)}
         self._delays[SENSOR] = self._delay(SENSOR, _SENSOR_ON, _SENSOR_OF)
@@ -111,6 +113,7 @@ class Pipeline:
         self._probe_of = {c.id: c.probe for c in station.channels.values() if c.probe}
         self._heard: dict[str, Millis] = {}
         self._silence: dict[str, str] = {}
+        self._rates = {probe.id: Rate(probe.every) for probe in station.probes}
 
     def accept(self, now: Millis, readings: Sequence[Reading]) -> Step:
         """Take readings as the drivers gave them."""
@@ -148,11 +151,11 @@ class Pipeline:
         return step
 
     def classify(self, now: Millis, word: Classification) -> Step:
-        """An operator says what an alert was: detection learns it, and its water may become normal."""
+        """An operator says what an alert was: detection learns it, and harmless water may become normal."""
         self._now = max(self._now, now)
         step = Step()
         self._detection.classify(word)
-        if word.label is not Label.UNKNOWN:
+        if word.label in HARMLESS and word.alert.time >= (self._baseline.began or 0):
             self._baseline.explain()
             self._follow_baseline(step, self._now, word.by)
         return step
@@ -266,6 +269,7 @@ class Pipeline:
             return
         if reading.value is not None and reading.quality in USABLE:
             self._heard[probe] = self._now
+            self._rates[probe].count(self._now)
             self._silence.pop(probe, None)
         elif reading.reason:
             self._silence[probe] = reading.reason
@@ -288,6 +292,16 @@ class Pipeline:
                 )
                 context = Context(Cause.COMMUNICATION, detail=detail)
                 self._note(step, alarm, self._machines[alarm].update(self._now, silent, heard, context))
+            self._watch_rate(step, probe.id)
+
+    def _watch_rate(self, step: Step, probe: str) -> None:
+        """A probe that is heard, but less than it used to be."""
+        rate, alarm = self._rates[probe], f"rate-{probe}"
+        rate.tick(self._now)
+        if rate.sparse != self._active(alarm):
+            detail = {"probe": probe} | ({"reason": "sparse"} if rate.sparse else {})
+            context = Context(Cause.COMMUNICATION, detail=detail)
+            self._note(step, alarm, self._machines[alarm].update(self._now, rate.sparse, rate.since, context))
 
     def _note(self, step: Step, alarm: str, alert: Alert | None) -> None:
         if alert is not None:

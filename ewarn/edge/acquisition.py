@@ -5,6 +5,9 @@ that it will fail for ever, is asked every 20 s only, so that it costs its neigh
 closed and opened again with a pause that grows to ten seconds. Both happen out of turn where the cadence is slower.
 Whatever happens, every cycle gives one reading a channel: with a value, or missing with the reason. Pauses and limits
 are of the machine's time; cadence and stamps are of the station's clock.
+
+A read that does not come back is cancelled; one that does not let itself be cancelled is left behind, and its line is
+made anew. A mistake of ours on one line costs that line a moment, and is named.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from ewarn.config import ProbeSpec
 from ewarn.contracts import Clock, Line, Millis, Quality, Reading
@@ -22,6 +26,7 @@ from ewarn.errors import (
     LineLost,
     NoReply,
     PermanentError,
+    PluginError,
     ProbeBusy,
     ProbeRefused,
     ProfileMismatch,
@@ -31,12 +36,19 @@ from ewarn.errors import (
 from ewarn.registry import BoundProbe
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 FAILURES_TO_REST = 3
 REST_S = 20.0
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 10.0
 _PATIENCE = 30.0
 _CLOSE_S = 2.0
+_LET_GO_S = 1.0
+_MOST_LEFT = 5
+"""Reads of one probe that hang for good, before no further one is begun until one of them ends."""
+_RESTART_S = 1.0
+_GRACE_S = 15.0
+"""Seconds that a line may be late with what it is about, before it counts as stalled."""
 _SHARE = 9.0
 _AHEAD_MS: Millis = 60_000
 _REASONS: dict[type[Exception], str] = {
@@ -84,6 +96,7 @@ class _Turn:
         again: while it fails, when it is asked out of turn, in seconds of the machine's.
         rests: whether it is not asked before.
         since, asked: when it began to fail and was asked last, in seconds of the machine's clock.
+        left: reads that hang, though they were cancelled.
     """
 
     bound: BoundProbe
@@ -93,6 +106,7 @@ class _Turn:
     since: float = 0.0
     asked: float = -math.inf
     state: ProbeState = field(default_factory=ProbeState)
+    left: set[asyncio.Task[list[Reading]]] = field(default_factory=set)
 
     @property
     def spec(self) -> ProbeSpec:
@@ -109,6 +123,8 @@ class _Wire:
         backoff: seconds of the last pause after it was lost, 0 while it is well.
         lost_until: when it is opened again, in seconds of the machine's clock.
         heard: when a probe answered last, in the same.
+        back_by: when it has to be done with what it is about, in the same.
+        fault: the mistake that ended its task last, "" since a probe was served again.
     """
 
     turns: list[_Turn]
@@ -116,6 +132,8 @@ class _Wire:
     backoff: float = 0.0
     lost_until: float = 0.0
     heard: float = -math.inf
+    back_by: float = math.inf
+    fault: str = ""
 
 
 class Acquisition:
@@ -139,21 +157,50 @@ class Acquisition:
         """How each probe fares, by id."""
         return {turn.spec.id: turn.state for wire in self._wires.values() for turn in wire.turns}
 
+    @property
+    def faults(self) -> dict[str, str]:
+        """Lines whose task failed by a mistake and has not served a probe since, and the mistake."""
+        return {line: wire.fault for line, wire in self._wires.items() if wire.fault}
+
+    @property
+    def stalled(self) -> tuple[str, ...]:
+        """Lines that have not come back from what they are about, long after they should have."""
+        now = _now()
+        return tuple(line for line, wire in self._wires.items() if now > wire.back_by + _GRACE_S)
+
     async def run(self) -> None:
         """Read until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for wire in self._wires.values():
-                group.create_task(self._serve(wire))
+            for line, wire in self._wires.items():
+                group.create_task(self._supervise(line, wire))
+
+    async def _supervise(self, line: str, wire: _Wire) -> None:
+        """Serve a line for ever, whatever happens on it."""
+        while not _cancelled():  # a driver may swallow the cancellation
+            try:
+                await self._serve(wire)
+            except (Exception, asyncio.CancelledError) as error:
+                if _cancelled():
+                    raise
+                if repr(error) != wire.fault:
+                    log.exception("line %s: its task failed and is begun anew", line)
+                wire.fault = repr(error)
+                wire.back_by = _now() + _RESTART_S
+                await asyncio.sleep(_RESTART_S)
 
     async def _serve(self, wire: _Wire) -> None:
         try:
-            while not _cancelled():  # a driver may swallow the cancellation
+            while not _cancelled():
                 turn = min(wire.turns, key=lambda t: t.due)
                 # Who was asked longest ago comes first: one that breaks the line must not be always the first on it.
                 early = min(wire.turns, key=lambda t: (t.again, t.asked))
+                wire.back_by = _now() + max(0.0, turn.due - self._clock.monotonic())
                 if await self._sleep(turn, early):
-                    await self._take(turn, wire)
-                    self._schedule(turn)
+                    try:
+                        await self._take(turn, wire)
+                    finally:
+                        self._schedule(turn)
+                    wire.fault = ""
                 else:
                     await self._try_again(early, wire)
         finally:
@@ -241,21 +288,31 @@ class Acquisition:
 
     async def _read(self, turn: _Turn, wire: _Wire) -> list[Reading]:
         limit = _PATIENCE * turn.spec.timeout
-        try:
-            async with asyncio.timeout(limit) as patience:
-                if wire.line is None:
-                    wire.line = turn.bound.driver.make_line()
-                await wire.line.open()
-                return _checked(turn.spec, list(await turn.bound.driver.read(wire.line)), self._clock.now())
-        except TimeoutError as error:
-            if not patience.expired():
-                raise NoReply(str(error) or "time-out") from error
+        wire.back_by = _now() + limit + _LET_GO_S + _CLOSE_S
+        if len(turn.left) >= _MOST_LEFT:
+            raise PluginError(f"{len(turn.left)} reads of its driver hang; no further one is begun")
+        reading, in_time = await _within(limit, self._open_and_read(turn, wire))
+        if not in_time:
             await _close(wire)
-            raise NoReply(f"the driver did not come back within {limit:g} s") from error
-        except asyncio.CancelledError as error:
-            if _cancelled():
-                raise
-            raise RuntimeError("the driver was cancelled within itself") from error
+            if not reading.done():
+                log.error("probe %s: its driver does not let go of its line and is left behind", turn.spec.id)
+                turn.left.add(reading)
+                reading.add_done_callback(turn.left.discard)
+                wire.line = None
+            raise NoReply(f"the driver did not come back within {limit:g} s")
+        if reading.cancelled():
+            raise RuntimeError("the driver was cancelled within itself")
+        try:
+            return reading.result()
+        except TimeoutError as error:
+            raise NoReply(str(error) or "time-out") from error
+
+    async def _open_and_read(self, turn: _Turn, wire: _Wire) -> list[Reading]:
+        if wire.line is None:
+            wire.line = turn.bound.driver.make_line()
+        line = wire.line
+        await line.open()
+        return _checked(turn.spec, list(await turn.bound.driver.read(line)), self._clock.now())
 
     async def _hand_on(self, turn: _Turn, readings: list[Reading]) -> None:
         await self._on_batch(Batch(turn.spec.id, self._clock.now(), readings))
@@ -291,16 +348,38 @@ def _cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _close(wire: _Wire) -> None:
-    """Close a line, whatever its driver does meanwhile."""
-    if wire.line is None:
-        return
+async def _within(limit: float, work: Coroutine[Any, Any, _T]) -> tuple[asyncio.Task[_T], bool]:
+    """Do it for `limit` seconds at most, then cancel it; a task that does not let itself be cancelled goes on.
+
+    Returns:
+        The task, and whether it was done in time.
+    """
+    task = asyncio.create_task(work)
     try:
-        async with asyncio.timeout(_CLOSE_S):
-            await wire.line.close()
-    except Exception:  # a driver may raise anything
-        log.exception("a line does not close; another is made")
-        wire.line = None
+        await asyncio.wait({task}, timeout=limit)
+    finally:
+        if not (in_time := task.done()):
+            task.add_done_callback(lambda late: late.cancelled() or late.exception())
+            task.cancel()
+            await asyncio.wait({task}, timeout=_LET_GO_S)
+    return task, in_time
+
+
+async def _close(wire: _Wire) -> None:
+    """Close a line, whatever its driver does meanwhile; one that does not close is never used again."""
+    line, wire.line = wire.line, None
+    if line is None:
+        return
+
+    async def close() -> None:
+        await line.close()
+
+    closing, in_time = await _within(_CLOSE_S, close())
+    error = closing.exception() if in_time and not closing.cancelled() else TimeoutError()
+    if error is None:
+        wire.line = line
+    else:
+        log.error("a line does not close; another is made", exc_info=error)
 
 
 def _checked(spec: ProbeSpec, readings: list[Reading], now: Millis) -> list[Reading]:

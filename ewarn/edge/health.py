@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,7 +34,7 @@ def time_quality(clock: Clock) -> str:
 
 def _kernel_unsynchronised() -> bool:
     """STA_UNSYNC of adjtimex(2); struct timex begins with modes, offset, freq, maxerror, esterror (long), status."""
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    libc = ctypes.CDLL(None)  # asked every second; to look for the library by name costs fifty times as much
     timex = ctypes.create_string_buffer(_TIMEX_BYTES)
     if not hasattr(libc, "adjtimex") or libc.adjtimex(timex) < 0:
         return True
@@ -50,8 +49,12 @@ def health_document(
     probes: Mapping[str, ProbeState],
     detectors: Mapping[str, str],
     warming: bool,
+    level: float,
+    detectable: Mapping[str, float],
     disk: str,
     unsaved: int,
+    unjudged: int,
+    lines: Mapping[str, str],
     dropped: int,
     quarantined: str,
     link: str,
@@ -64,8 +67,12 @@ def health_document(
         probes: state by id.
         detectors: those switched off, and why.
         warming: whether detection is still learning from the journal.
+        level: what the threshold is multiplied by, so that the false-alarm budget is kept.
+        detectable: by channel, the smallest sudden change in its unit that is found if two channels change so much.
         disk: why the last commit failed, "" where it did not.
         unsaved: steps that wait in memory for the disk.
+        unjudged: reads that were stored without detection, as it hung.
+        lines: those that are not read by a mistake of the program, and how it showed.
         dropped: steps whose readings found no room there.
         quarantined: name of a damaged file that was set aside at the start, or "".
         link: what is wrong with the MQTT link, or was last, "" where nothing.
@@ -75,6 +82,8 @@ def health_document(
         "accepted": counts.accepted,
         "repeats": counts.repeats,
         "outbox": {"rows": counts.outbox_rows, "bytes": counts.outbox_bytes, "parked": counts.parked},
+        "stored": {central: to_text(time) for central, time in counts.stored.items()},
+        "asking": list(counts.asking),
         "probes": {
             name: {
                 "last_good": to_text(state.last_good) if state.last_good is not None else None,
@@ -85,8 +94,12 @@ def health_document(
         },
         "detectors_off": dict(detectors),
         "warming": warming,
+        "level": round(level, 3),
+        "detectable": {channel: float(f"{size:.3g}") for channel, size in detectable.items()},
         "disk": disk,
         "unsaved": unsaved,
+        "unjudged": unjudged,
+        "lines": dict(lines),
         "dropped": dropped,
         "quarantined": quarantined,
         "link": link,

@@ -3,9 +3,7 @@
 WAL with synchronous=FULL: a commit that was reported survives a power cut. The file always opens: a damaged one is set
 aside under a name that says so, and a new one is begun. A body that is damaged is passed over; the others are used.
 
-A row leaves the outbox when every central has said that its database has it: `owed` is a bit for each that has not.
-The file knows whose bit is which, so that the station file may name other centrals, or the same in another order.
-`boot` and `seq` name a row for ever; seq counts on over restarts, and a new file begins with a new boot.
+Here are the readings and the alarms; the outbox is in `ewarn.edge.outbox`.
 """
 
 from __future__ import annotations
@@ -13,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -23,20 +20,18 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from ewarn.contracts import Alert, Millis, Quality, Reading, Verdict
+from ewarn.contracts import USABLE, Alert, Classification, Label, Millis, Quality, Reading, Verdict
 from ewarn.core.alarms import AlarmRecord
+from ewarn.edge.asides import keep_newest
 from ewarn.edge.journal_file import open_file, read_only
+from ewarn.edge.outbox import DAMAGED, KEEP_ALERTS_MS, KEEP_MS, LARGEST, PRUNE_ROWS, ROOM, Outbox
+from ewarn.edge.salvage import salvage
 from ewarn.errors import StoreUnavailable
-from ewarn.times import from_text
-from ewarn.wire import alert_row, obs_rows, verdict_row
+from ewarn.wire import WireError, alert_of, alert_row, obs_rows, revise, verdict_row
 
 log = logging.getLogger(__name__)
 
-KEEP_MS: Millis = 60 * 86_400_000
-_PRUNE_ROWS = 2000
-_LARGEST = 2**63 - 1
 _AHEAD_MS: Millis = 60_000
-_DAMAGED = (msgspec.MsgspecError, ValueError, TypeError)
 _encode = msgspec.json.Encoder().encode
 _Body = list[tuple[str, Millis, float | None, int, str]]
 _decode = msgspec.json.Decoder(_Body).decode
@@ -47,6 +42,8 @@ class Result(Protocol):
     """What the pipeline gives for one input; see `ewarn.core.pipeline.Step`."""
 
     readings: list[Reading]
+    computed: list[Reading]
+    revisions: list[Reading]
     verdicts: list[Verdict]
     alerts: list[Alert]
     alarms: dict[str, AlarmRecord]
@@ -62,81 +59,101 @@ class JournalRow:
 
 
 @dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """Something that at least one central does not have yet."""
-
-    seq: int
-    boot: str
-    kind: str
-    time: Millis
-    body: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class JournalCounts:
-    """How much there is. Bytes are those of the bodies."""
+    """How much there is.
+
+    Attributes:
+        accepted: readings that came live, in the whole life of the file.
+        repeats: readings that had come before.
+        outbox_rows, outbox_bytes: that wait for a central, and the bytes of their bodies.
+        parked: of these, rows that the broker refused.
+        stored: by central, the time of the newest readings that it said to have.
+        asking: centrals that are being given again what they asked for.
+    """
 
     accepted: int
     repeats: int
     outbox_rows: int
     outbox_bytes: int
     parked: int
+    stored: Mapping[str, Millis] = field(default_factory=dict)
+    asking: tuple[str, ...] = ()
 
 
-class Journal:
+class Journal(Outbox):
     """The station's memory. Every method may be called from any thread; one works at a time.
 
     Use `Journal.open`. Methods raise sqlite3.Error where the disk does not take it; nothing is half done then.
+
+    Attributes:
+        quarantined: under which name a damaged file was set aside at the opening.
     """
 
-    def __init__(self, path: Path, db: sqlite3.Connection, boot: str, quarantined: Path | None = None) -> None:
-        self.path, self.boot, self.quarantined = path, boot, quarantined
-        self._db = db
-        self._lock = threading.Lock()
-        self._bits: dict[str, int] = {}
+    def __init__(
+        self, path: Path, db: sqlite3.Connection, boot: str, room: int = ROOM, quarantined: Path | None = None
+    ) -> None:
+        super().__init__(path, db, boot, room)
+        self.quarantined = quarantined
+        self._sent: dict[str, Millis] = {}
 
     @classmethod
-    def open(cls, path: Path, *, boot: str, now: Millis, centrals: Sequence[str] | None = None) -> Self:
-        """Open or begin the file; a damaged one is set aside, see `quarantined`.
+    def open(
+        cls, path: Path, *, boot: str, now: Millis, centrals: Sequence[str] | None = None, room: int = ROOM
+    ) -> Self:
+        """Open or begin the file; a damaged one is set aside, see `quarantined`, and its alarms are taken over.
 
         Args:
             path: of the file.
             boot: name of this run, never used before.
-            now: for the name of a damaged file.
+            now: for the name of a damaged file, and the numbers of alarms in a new one.
             centrals: who has to have every row; those that the file knows where absent, in a new one "main".
+            room: bytes that the outbox may take.
 
         Raises:
             StoreUnavailable: the file can neither be opened nor be set aside.
         """
         db, quarantined = open_file(path, now)
-        journal = cls(path, db, boot, quarantined)
+        journal = cls(path, db, boot, room, quarantined)
         try:
-            with journal._db:
-                journal._address(centrals)
-        except sqlite3.Error as error:
+            journal.address(centrals)
+            journal._begin(now)
+        except (sqlite3.Error, OSError) as error:
             db.close()
             raise StoreUnavailable(f"{path} cannot be written: {error}") from error
         return journal
 
-    @property
-    def centrals(self) -> tuple[str, ...]:
-        """Who has to have every row."""
-        return tuple(self._bits)
+    def _begin(self, now: Millis) -> None:
+        if self.quarantined is not None:
+            with self._db:
+                self._db.execute("INSERT OR REPLACE INTO counters VALUES ('first', ?)", (max(0, now // 1000),))
+            salvage(self.quarantined, self._db, self.boot, sum(1 << bit for bit in self._bits.values()))
+            keep_newest(self.path, self.quarantined, self._room)
 
-    def _address(self, centrals: Sequence[str] | None) -> None:
-        """Rows are owed to these centrals from now on: those that wait too, and to no other."""
-        known = dict(self._db.execute("SELECT name, bit FROM centrals ORDER BY bit"))
-        wanted = tuple(centrals if centrals is not None else known or ("main",))
-        free = (bit for bit in range(63) if bit not in known.values())
-        self._bits = {name: known[name] if name in known else next(free) for name in wanted}
-        if self._bits == known:
-            return
-        gone = sum(1 << bit for name, bit in known.items() if name not in self._bits)
-        new = sum(1 << bit for name, bit in self._bits.items() if name not in known)
-        self._db.execute("DELETE FROM centrals")
-        self._db.executemany("INSERT INTO centrals VALUES (?, ?)", self._bits.items())
-        self._db.execute("UPDATE outbox SET owed = owed & ~? | ?", (gone, new))
-        self._db.execute("DELETE FROM outbox WHERE owed = 0")
+    def renew(self, now: Millis) -> None:
+        """Open the file again after a sign of damage: if it is damaged it is set aside and a new one begun.
+
+        Rows of a new file are of a new `boot`.
+
+        Raises:
+            StoreUnavailable: there is no file for the time being.
+        """
+        with self._lock:
+            self._db.close()
+            self._db, quarantined = open_file(self.path, now, doubtful=True)
+            if quarantined is None:
+                return
+            self.quarantined, self.boot = quarantined, f"{self.boot}.{now:x}"
+            self._sent.clear()
+        try:
+            self.address(self.centrals)
+            self._begin(now)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"{self.path} cannot be written: {error}") from error
+
+    def _first(self) -> int:
+        """Up to which number alarms of a file before this one may have counted."""
+        row = self._db.execute("SELECT value FROM counters WHERE name = 'first'").fetchone()
+        return int(row[0]) if row else 0
 
     def __enter__(self) -> Self:
         return self
@@ -155,7 +172,7 @@ class Journal:
         """Write what one step took and gave, whole or not at all.
 
         A reading whose channel already has one of the same or a later time is a repeat: counted, and neither
-        journalled nor sent again.
+        journalled nor sent again. A revision is sent after what it is of, and is no reading of its own.
 
         Returns:
             The number of readings that are new.
@@ -166,7 +183,9 @@ class Journal:
             fresh = [r for r in inputs if r.time > newest.get(r.channel, -1)]
             identities = {(r.channel, r.time) for r in fresh}
             self._journal(fresh, live=True)
-            self._send("obs", obs_rows(r for r in step.readings if (r.channel, r.time) in identities))
+            kept = [r for r in step.readings if (r.channel, r.time) in identities]
+            self._send("obs", obs_rows(kept + step.computed))
+            self._revise([r for r in step.revisions if (r.channel, r.time) in identities or self._has_sent(r)])
             self._send("verdict", map(verdict_row, step.verdicts))
             self._send("event", map(alert_row, step.alerts))
             said = {alert.alarm: alert_row(alert) for alert in step.alerts}
@@ -174,9 +193,15 @@ class Journal:
                 "INSERT OR REPLACE INTO alarms VALUES (?, ?, ?)",
                 [(a, _encode(r), _encode(said.get(a, {}))) for a, r in step.alarms.items()],
             )
+            self._db.executemany(
+                "INSERT OR IGNORE INTO occurrences(alarm, occurrence, time, body) VALUES (?, ?, ?, ?)",
+                [(a.alarm, a.occurrence, a.time, _encode(alert_row(a))) for a in step.alerts if a.number == 1],
+            )
             self._count("accepted", len(identities))
             self._count("repeats", len(inputs) - len(identities))
-            return len(identities)
+            self._make_room()
+        self._sent.update((r.channel, r.time) for r in kept if r.quality in USABLE)
+        return len(identities)
 
     def import_history(self, readings: Iterable[Reading]) -> int:
         """Take a station's own past, in order of time: it is learned from, and not sent. Returns their number."""
@@ -189,7 +214,7 @@ class Journal:
         return count
 
     def history(
-        self, since: Millis, *, until: Millis = _LARGEST, last: int = _LARGEST, chunk: int = 2000
+        self, since: Millis, *, until: Millis = LARGEST, last: int = LARGEST, chunk: int = 2000
     ) -> Iterator[list[JournalRow]]:
         """Journal rows of `since` to `until` with ids up to `last`, in order of time.
 
@@ -222,15 +247,20 @@ class Journal:
         with self._lock, self._db:
             return self._db.execute("DELETE FROM newest WHERE time > ?", (now + _AHEAD_MS,)).rowcount
 
-    def alarms(self) -> dict[str, AlarmRecord]:
-        """Where each alarm stood."""
+    def alarms(self, expected: Iterable[str] = ()) -> dict[str, AlarmRecord]:
+        """Where each alarm stood.
+
+        In a file that took the place of a damaged one, an alarm that is expected and that it knows nothing of begins
+        to count with the second in which it was begun: the numbers that there were before are lower.
+        """
         with self._lock:
             rows = self._db.execute("SELECT alarm, body FROM alarms").fetchall()
-        found = {}
+            first = self._first()
+        found = {alarm: AlarmRecord(alarm, occurrence=first) for alarm in expected}
         for alarm, body in rows:
             try:
                 found[alarm] = msgspec.json.decode(body, type=AlarmRecord)
-            except _DAMAGED as error:
+            except DAMAGED as error:
                 log.error("the state of alarm %s is damaged: %s", alarm, error)  # noqa: TRY400
         return found
 
@@ -240,84 +270,58 @@ class Journal:
             rows = self._db.execute("SELECT alarm, said FROM alarms").fetchall()
         found = {}
         for alarm, body in rows:
-            with contextlib.suppress(*_DAMAGED):
+            with contextlib.suppress(*DAMAGED):
                 found[alarm] = _decode_row(body)
         return {alarm: row for alarm, row in found.items() if row}
 
-    def outbox_batch(
-        self, kinds: Sequence[str], limit: int, max_bytes: int, skip: Collection[int] = ()
-    ) -> list[OutboxRow]:
-        """The oldest rows of these kinds that are neither parked nor in `skip`, at least one where there is any."""
-        marks = ",".join("?" * len(kinds))
-        query = f"SELECT seq, boot, kind, time, body FROM outbox WHERE kind IN ({marks}) AND NOT parked ORDER BY seq"  # noqa: S608  (marks are question marks)
-        found: list[OutboxRow] = []
-        damaged: list[int] = []
-        size = 0
+    def classify(self, now: Millis, alarm: str, occurrence: int, label: Label, by: str) -> Classification:
+        """Write down what an operator says of an alert; the last word counts.
+
+        Raises:
+            KeyError: there is no such alert, or it was forgotten.
+        """
+        with self._lock, self._db:
+            changed = self._db.execute(
+                "UPDATE occurrences SET label = ?, by = ?, said = ? WHERE alarm = ? AND occurrence = ?",
+                (str(label), by, now, alarm, occurrence),
+            ).rowcount
+            if not changed:
+                raise KeyError(f"{alarm}/{occurrence}")
+            (body,) = self._db.execute(
+                "SELECT body FROM occurrences WHERE alarm = ? AND occurrence = ?", (alarm, occurrence)
+            ).fetchone()
+        return Classification(alert_of("", _decode_row(body)), label, by, now)
+
+    def words(self) -> list[Classification]:
+        """What operators said of alerts, in order of time."""
         with self._lock:
-            for seq, boot, kind, time, body in self._db.execute(query, tuple(kinds)):
-                if seq in skip:
-                    continue
-                size += len(body) + 60
-                if found and (len(found) >= limit or size > max_bytes):
-                    break
-                try:
-                    found.append(OutboxRow(seq, boot, kind, time, _decode_row(body)))
-                except _DAMAGED:
-                    damaged.append(seq)
-        if damaged:
-            log.error("rows %s of the outbox are damaged and parked", damaged)
-            self.park(damaged)
+            rows = self._db.execute("SELECT body, label, by, said FROM occurrences WHERE said ORDER BY said").fetchall()
+        found = []
+        for body, label, by, said in rows:
+            try:
+                found.append(Classification(alert_of("", _decode_row(body)), Label(label), by, said))
+            except (*DAMAGED, WireError) as error:
+                log.error("an operator's word on an alert is damaged: %s", error)  # noqa: TRY400
         return found
 
-    def unsent(self) -> bool:
-        """Whether there is a row that is not parked."""
-        with self._lock:
-            return self._db.execute("SELECT 1 FROM outbox WHERE NOT parked LIMIT 1").fetchone() is not None
-
-    def stored(self, central: str, boot: str, ranges: Iterable[tuple[int, int]]) -> int:
-        """A central's database has these rows. Returns how many are now everywhere, and forgotten."""
-        if central not in self._bits:
-            return 0
-        bit = 1 << self._bits[central]
-        gone = 0
-        with self._lock, self._db:
-            for first, last in ranges:
-                # What comes over the network may be no number of SQLite's.
-                span = max(first, 0), min(last, _LARGEST)
-                if span[0] > span[1]:
-                    continue
-                self._db.execute(
-                    "UPDATE outbox SET owed = owed & ~? WHERE boot = ? AND seq BETWEEN ? AND ?", (bit, boot, *span)
-                )
-                gone += self._db.execute("DELETE FROM outbox WHERE seq BETWEEN ? AND ? AND owed = 0", span).rowcount
-        return gone
-
-    def park(self, seqs: Iterable[int]) -> None:
-        """Put rows aside that the broker refuses: kept and counted, sent no more until the next start."""
-        with self._lock, self._db:
-            self._db.executemany("UPDATE outbox SET parked = 1 WHERE seq = ?", [(seq,) for seq in seqs])
-
-    def unpark(self) -> int:
-        """Give parked rows another try. Returns how many."""
-        with self._lock, self._db:
-            return self._db.execute("UPDATE outbox SET parked = 0 WHERE parked").rowcount
-
     def prune(self, now: Millis) -> int:
-        """Drop some journal rows older than 60 days. Returns how many; call again until none."""
+        """Drop some readings and delivered rows older than 60 days, and alerts of a year ago.
+
+        Returns how many rows; call again until none.
+        """
         with self._lock, self._db:
-            return self._db.execute(
+            self._db.execute("DELETE FROM occurrences WHERE time < ?", (now - KEEP_ALERTS_MS,))
+            readings = self._db.execute(
                 "DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE time < ? ORDER BY time LIMIT ?)",
-                (now - KEEP_MS, _PRUNE_ROWS),
+                (now - KEEP_MS, PRUNE_ROWS),
             ).rowcount
+            return readings + self._prune_delivered(now)
 
     def counts(self) -> JournalCounts:
         """How much there is."""
         with self._lock:
             counters = dict(self._db.execute("SELECT name, value FROM counters"))
-            rows, size, parked = self._db.execute(
-                "SELECT COUNT(*), COALESCE(SUM(LENGTH(body)), 0), COALESCE(SUM(parked), 0) FROM outbox"
-            ).fetchone()
-        return JournalCounts(counters.get("accepted", 0), counters.get("repeats", 0), rows, size, parked)
+            return JournalCounts(counters.get("accepted", 0), counters.get("repeats", 0), *self._outbox_counts())
 
     def accepted(self) -> Iterator[tuple[str, Millis, float | None]]:
         """Every reading that was accepted live: channel, time and value."""
@@ -340,12 +344,19 @@ class Journal:
             [(r.channel, r.time) for r in readings],
         )
 
-    def _send(self, kind: str, bodies: Iterable[Mapping[str, Any]]) -> None:
-        owed = sum(1 << bit for bit in self._bits.values())
-        self._db.executemany(
-            "INSERT INTO outbox(boot, kind, time, owed, body) VALUES (?, ?, ?, ?, ?)",
-            [(self.boot, kind, from_text(body["t"]), owed, _encode(body)) for body in bodies],
-        )
+    def _has_sent(self, reading: Reading) -> bool:
+        """Whether it is the newest usable one of its channel that this run sent."""
+        return self._sent.get(reading.channel) == reading.time
+
+    def _revise(self, revisions: Sequence[Reading]) -> None:
+        """Send final flags. What waits is revised too: sent again later, it would bring the old flag back."""
+        for reading in revisions:
+            waiting = self._db.execute("SELECT seq, body FROM outbox WHERE kind = 'obs' AND time = ?", (reading.time,))
+            for seq, body in waiting.fetchall():
+                with contextlib.suppress(*DAMAGED):
+                    row = _encode(revise(_decode_row(body), reading))
+                    self._db.execute("UPDATE outbox SET body = ? WHERE seq = ?", (row, seq))
+        self._send("obs", obs_rows(revisions))
 
     def _count(self, name: str, more: int) -> None:
         self._db.execute(
@@ -358,6 +369,6 @@ def _readings(id_: int, body: bytes) -> list[Reading]:
     """None where the body is damaged."""
     try:
         return [Reading(c, t, v, Quality(q), why) for c, t, v, q, why in _decode(body)]
-    except _DAMAGED as error:
+    except DAMAGED as error:
         log.error("row %d of the journal is damaged: %s", id_, error)  # noqa: TRY400
         return []

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from ewarn.contracts import Millis, Reading
 from ewarn.core.pipeline import Step
 from ewarn.edge.journal import Journal
+from ewarn.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -122,9 +123,20 @@ class Recorder:
             while left:
                 self._commit_one(left[0])
                 left.popleft()
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             return str(error) or repr(error)
+        except sqlite3.Error as error:
+            return self._renew(error, left[0].now)
         return ""
+
+    def _renew(self, error: sqlite3.Error, now: Millis) -> str:
+        """The file seems to be damaged; what is not committed goes into the one that is there then."""
+        log.error("the journal fails: %s", error)
+        try:
+            self._journal.renew(now)
+        except StoreUnavailable as unavailable:
+            return str(unavailable)
+        return str(error)
 
     def _commit_one(self, entry: _Entry) -> None:
         """A step that cannot be written for another reason than the disk must not stop those behind it."""

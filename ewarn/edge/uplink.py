@@ -1,10 +1,12 @@
 """From the outbox to the centrals: what the journal holds is sent until every central has said that it is stored.
 
-Each stream (event, obs, verdict) is pumped by itself, one message at a time, so an alert waits behind no backlog but
-the few kilobytes that are already on the wire. A row that is sent is left alone until its central confirms it;
+Each stream (event, gap, obs, verdict) is pumped by itself, one message at a time, so an alert waits behind no backlog
+but the few kilobytes that are already on the wire. A row that is sent is left alone until its central confirms it;
 unconfirmed ones are sent again after a while that grows, and at once when the broker has forgotten our session or a
-central has come back. While nobody is subscribed, a stream offers its oldest rows only, now and then. What the broker
-refuses is parked, counted and tried again now and then; the rest flows on.
+central has come back; `ewarn.edge.lanes` keeps the books. While nobody is subscribed, a stream offers its oldest rows
+only, now and then. What the broker refuses is parked, counted and tried again now and then; the rest flows on.
+
+A central that was wiped or restored asks for what it had; it is owed that again, little by little.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from typing import Any, NoReturn, TypeVar
 from ewarn import __version__, wire
 from ewarn.config import Station
 from ewarn.contracts import Alert, Clock
-from ewarn.edge.journal import Journal, OutboxRow
+from ewarn.edge.journal import Journal
+from ewarn.edge.lanes import RESEND, WINDOW, Lane, Stream
+from ewarn.edge.outbox import OutboxRow
 from ewarn.errors import LinkDown, PublishRefused
 from ewarn.mqtt import Link, Message
 
@@ -37,9 +41,6 @@ COLLECTOR = "_collector"
 BATCH_ROWS = 200
 BATCH_BYTES = 32_000
 """Of one message before compression; some 5 kB on the wire, so that a line of 1 kB/s brings an alert in seconds."""
-RESEND = 30.0
-"""Seconds after which an unconfirmed row is sent again; doubled each time, up to `RESEND_MOST`."""
-RESEND_MOST = 3600.0
 UNHEARD_PAUSE = 10.0
 """Seconds that a stream rests after a message that nobody is subscribed to, or until a central comes back."""
 RETRY_PARKED = 300.0
@@ -50,6 +51,12 @@ LIVE_EDGE = 60.0
 """Seconds after which a row is called backfill, or two detection steps where that is more."""
 HEALTH_EXPIRY = 3600
 """Seconds for which the broker keeps a `health` document."""
+BACKFILL_ROWS = 500
+"""Rows that a central asked for again and that wait for it at once, in front of newer ones of their kind."""
+BACKFILL_PAUSE = 0.5
+"""Seconds between two such portions."""
+STALLED = 90.0
+"""Seconds without a round of the link's own loop after which the uplink counts as wedged."""
 _DISK_PAUSE = 1.0
 _OFFLINE_TIMEOUT = 2.0
 _CONFIRMATIONS = 1000
@@ -80,53 +87,6 @@ class UplinkStatus:
     confirmed: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Sent:
-    """A row that the broker has and that not every central has confirmed."""
-
-    boot: str
-    owed: set[str]
-    times: int
-    due: float
-
-
-class _Stream:
-    """One kind of row on its way.
-
-    Attributes:
-        kind: of the rows, and leaf of their topic.
-        awake: set when there may be something to send.
-        wanted: set when a central may have come back.
-        pause: seconds to rest after the next refusal.
-    """
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.awake, self.wanted = asyncio.Event(), asyncio.Event()
-        self.sent: dict[int, _Sent] = {}
-        self.pause = 1.0
-
-    def wake(self) -> None:
-        """There may be something to send."""
-        self.awake.set()
-
-    def waiting(self, now: float) -> set[int]:
-        """Rows that are not to be sent again yet."""
-        return {seq for seq, sent in self.sent.items() if sent.due > now}
-
-    def forget_overdue(self, now: float) -> None:
-        """Drop what was due and is no more in the outbox."""
-        self.sent = {seq: sent for seq, sent in self.sent.items() if sent.due > now}
-
-    def send_again(self, central: str = "") -> None:
-        """Everything unconfirmed (by this central) is due now."""
-        for sent in self.sent.values():
-            if not central or central in sent.owed:
-                sent.times, sent.due = 0, 0.0
-        self.wanted.set()
-        self.wake()
-
-
 class Uplink:
     """The station's end of MQTT. `run` runs its link too.
 
@@ -138,6 +98,7 @@ class Uplink:
         tq: tells how good that clock is.
         executor: for calls of the journal; the event loop's own where absent.
         resend: seconds after which an unconfirmed row is first sent again.
+        window: rows of one kind that may wait for one central's confirmation.
         retry_parked: seconds between two attempts to send what the broker refused.
     """
 
@@ -151,17 +112,23 @@ class Uplink:
         tq: Callable[[], str] = lambda: "",
         executor: Executor | None = None,
         resend: float = RESEND,
+        window: int = WINDOW,
         retry_parked: float = RETRY_PARKED,
     ) -> None:
         self._station, self._journal, self._link, self._clock, self._tq = station, journal, link, clock, tq
-        self._executor, self._resend, self._retry_parked = executor, resend, retry_parked
-        self._streams = [_Stream(kind) for kind in ("event", "obs", "verdict")]
+        self._executor, self._retry_parked = executor, retry_parked
+        kinds = ("event", "gap", "obs", "verdict")
+        self._streams = [Stream(kind, station.centrals, window, resend) for kind in kinds]
         self._confirmations: asyncio.Queue[tuple[str, str, list[tuple[int, int]]]] = asyncio.Queue(_CONFIRMATIONS)
+        self._boot = journal.boot
+        self._asks: dict[str, tuple[int, int]] = {}
+        self._asked = asyncio.Event()
         self._documents: dict[str, dict[str, Any]] = {"status": self._state("online"), "meta": meta(station)}
         self._unsaid: dict[str, None] = {}
         self._something_unsaid = asyncio.Event()
         self._announced: dict[str, object] = {}
         self._complaints: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
         self._counts = UplinkStatus()
         self._attach()
 
@@ -171,7 +138,11 @@ class Uplink:
         link.subscriptions = [
             topic
             for central in self._station.centrals
-            for topic in (wire.topic(me, "stored", central), wire.topic(COLLECTOR, central, "status"))
+            for topic in (
+                wire.topic(me, "stored", central),
+                wire.topic(me, "ask", central),
+                wire.topic(COLLECTOR, central, "status", "#"),
+            )
         ]
         link.on_message, link.on_connect = self._take, self._connected
 
@@ -181,18 +152,28 @@ class Uplink:
         return self._link.problem or "; ".join(f"{leaf}: {text}" for leaf, text in self._complaints.items() if text)
 
     @property
+    def refused(self) -> str:
+        """What the broker refuses to take of us (rights, size), or us, "" where nothing."""
+        return next(filter(None, self._refused.values()), self._link.refused)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the link has not come round for much longer than it may take to connect, wait or notice a loss."""
+        return time.monotonic() - self._link.beat > STALLED
+
+    @property
     def status(self) -> UplinkStatus:
         """How it fares, as of now."""
         counts = self._counts
         counts.connected, counts.problem = self._link.connected, self.problem
-        counts.unconfirmed = sum(len(stream.sent) for stream in self._streams)
+        counts.unconfirmed = len({seq for stream in self._streams for lane in stream.lanes for seq in lane.sent})
         counts.unheard = self._link.counters.unmatched
         return counts
 
     def wake(self) -> None:
         """Something was committed."""
         for stream in self._streams:
-            stream.wake()
+            stream.awake.set()
 
     def publish_alarm(self, alert: Alert) -> None:
         """The state of an alarm is this now; kept at the broker."""
@@ -211,7 +192,8 @@ class Uplink:
         link = asyncio.create_task(self._link.run())
         try:
             async with asyncio.TaskGroup() as group:
-                for part in (self._confirm(), self._unpark(), self._speak(), *map(self._pump, self._streams)):
+                parts = (self._confirm(), self._unpark(), self._speak(), self._backfill())
+                for part in (*parts, *map(self._pump, self._streams)):
                     group.create_task(part)
                 await asyncio.wait({link})
                 link.result()
@@ -228,27 +210,44 @@ class Uplink:
             async with asyncio.timeout(_OFFLINE_TIMEOUT):
                 await self._publish_document("status")
 
-    async def _pump(self, stream: _Stream) -> NoReturn:
+    async def _pump(self, stream: Stream) -> NoReturn:
         while True:
             await self._link.wait_connected()
             stream.awake.clear()
-            now = time.monotonic()
-            rows = await self._ask(partial(self._batch, stream.kind, stream.waiting(now)), None)
-            if rows:
-                await self._send(stream, rows)
-            elif rows is not None:
-                stream.forget_overdue(now)
-                await self._rest(stream)
+            found = await self._next(stream)
+            if found is not None:
+                await self._send(stream, *found)
 
-    def _batch(self, kind: str, skip: set[int]) -> list[OutboxRow] | None:
-        return self._journal.outbox_batch((kind,), BATCH_ROWS, BATCH_BYTES, skip)
+    async def _next(self, stream: Stream) -> tuple[Lane, list[OutboxRow]] | None:
+        """What is to be sent next and the lane that it is of; None, after some rest, where there is nothing."""
+        self._follow_journal()
+        now = time.monotonic()
+        for lane in stream.in_turn():
+            place = lane.place(now)
+            if place is None:
+                continue
+            rows = await self._ask(partial(self._batch, stream.kind, lane.central, *place), None)
+            if rows is None:
+                return None
+            admitted = lane.admit(rows)
+            if admitted:
+                return lane, admitted
+            lane.forget_overdue(now)
+        await _wait(stream.awake, max(0.0, stream.due(now + RESEND) - now))
+        return None
 
-    async def _rest(self, stream: _Stream) -> None:
-        """Wait for new rows, or for the next that is to be sent again."""
-        due = min((sent.due for sent in stream.sent.values()), default=time.monotonic() + RESEND)
-        await _wait(stream.awake, max(0.0, due - time.monotonic()))
+    def _follow_journal(self) -> None:
+        """A file that was begun anew numbers its rows anew."""
+        if self._boot != self._journal.boot:
+            self._boot = self._journal.boot
+            for stream in self._streams:
+                stream.begin_anew()
+            self._say("status", self._state("online"))
 
-    async def _send(self, stream: _Stream, rows: Sequence[OutboxRow]) -> None:
+    def _batch(self, kind: str, central: str, after: int, skip: set[int]) -> list[OutboxRow] | None:
+        return self._journal.outbox_batch((kind,), BATCH_ROWS, BATCH_BYTES, skip, central=central, after=after)
+
+    async def _send(self, stream: Stream, lane: Lane, rows: Sequence[OutboxRow]) -> None:
         now = self._clock.now()
         payload = wire.envelope(self._station.id, now, self._tq(), [self._row(row, now) for row in rows])
         stream.wanted.clear()
@@ -263,7 +262,8 @@ class Uplink:
             stream.pause = 1.0
             self._complain(stream.kind, "" if heard else "no central is subscribed")
             if heard:
-                self._remember(stream, rows)
+                self._counts.sent += len(rows)
+                self._counts.repeated += stream.took(rows, time.monotonic(), lane)
             else:
                 await _wait(stream.wanted, UNHEARD_PAUSE * random.uniform(0.5, 1))
 
@@ -272,20 +272,9 @@ class Uplink:
         backfill = {"backfill": True} if now - row.time > edge * 1000 else {}
         return {"boot": row.boot, "seq": row.seq, **row.body, **backfill}
 
-    def _remember(self, stream: _Stream, rows: Sequence[OutboxRow]) -> None:
-        now = time.monotonic()
-        for row in rows:
-            before = stream.sent.get(row.seq)
-            times = before.times if before else 0
-            self._counts.repeated += before is not None
-            owed = before.owed if before else set(self._station.centrals)
-            due = now + min(self._resend * 2.0 ** min(times, 20), RESEND_MOST)
-            stream.sent[row.seq] = _Sent(row.boot, owed, times + 1, due)
-        self._counts.sent += len(rows)
-
-    async def _park(self, stream: _Stream, rows: Sequence[OutboxRow], error: PublishRefused) -> None:
+    async def _park(self, stream: Stream, rows: Sequence[OutboxRow], error: PublishRefused) -> None:
         self._counts.refused += len(rows)
-        self._complain(stream.kind, str(error))
+        self._complain(stream.kind, str(error), refused=True)
         await self._ask(lambda: self._journal.park([row.seq for row in rows]), None)
         await asyncio.sleep(stream.pause)
         stream.pause = min(2 * stream.pause, REFUSED_PAUSE_MOST)
@@ -297,7 +286,27 @@ class Uplink:
 
     async def _try_parked(self) -> None:
         if await self._ask(self._journal.unpark, 0):
-            self.wake()
+            for stream in self._streams:
+                stream.rewind()
+
+    async def _backfill(self) -> NoReturn:
+        """Owe centrals again what they asked for, now or before the last start."""
+        while True:
+            await self._link.wait_connected()
+            self._asked.clear()
+            for central, (at, since) in list(self._asks.items()):
+                done = await self._ask(partial(self._journal.ask, central, at, since), None) is not None
+                if done and self._asks.get(central) == (at, since):
+                    del self._asks[central]
+            more = [await self._owe_again(central) for central in self._station.centrals]
+            await _wait(self._asked, BACKFILL_PAUSE if any(more) or self._asks else 60.0)
+
+    async def _owe_again(self, central: str) -> bool:
+        owed = await self._ask(partial(self._journal.owe_again, central, BACKFILL_ROWS), None)
+        if owed:
+            for stream in self._streams:
+                stream.rewind()
+        return owed is not None
 
     async def _connected(self) -> None:
         for leaf in self._documents:
@@ -309,11 +318,14 @@ class Uplink:
         await self._try_parked()
 
     def _take(self, message: Message) -> None:
-        """A confirmation, or the state of a central."""
+        """A confirmation, what a central asks for, or the state of one."""
         try:
             who, leaf, rest = wire.split_topic(message.topic)
             if who == COLLECTOR:
-                self._hear_central(leaf, wire.unpack(message.payload))
+                self._hear_central(leaf, rest, wire.unpack(message.payload))
+            elif leaf == "ask" and message.payload:
+                self._asks[rest] = wire.ask_of(message.payload)
+                self._asked.set()
             elif leaf == "stored":
                 boot, ranges = wire.stored_of(message.payload)
                 # A confirmation that finds no room costs a repetition.
@@ -322,10 +334,11 @@ class Uplink:
         except wire.WireError as error:
             _log.warning("a message on %s is not understood: %s", message.topic, error)
 
-    def _hear_central(self, central: str, document: Mapping[str, Any]) -> None:
-        """A central that comes back may have lost what was on its way to it."""
-        back = document.get("state") == "online" and document.get("sent") != self._announced.get(central)
-        self._announced[central] = document.get("sent")
+    def _hear_central(self, central: str, collector: str, document: Mapping[str, Any]) -> None:
+        """A central that comes back, or one of its collectors, may have lost what was on its way to it."""
+        who = f"{central}/{collector}"
+        back = document.get("state") == "online" and document.get("sent") != self._announced.get(who)
+        self._announced[who] = document.get("sent")
         if back:
             for stream in self._streams:
                 stream.send_again(central)
@@ -337,7 +350,7 @@ class Uplink:
             if known is not None:
                 self._counts.confirmed[central] = time.monotonic()
                 for stream in self._streams:
-                    _settle(stream, central, boot, ranges)
+                    stream.settle(central, boot, ranges)
 
     def _say(self, leaf: str, content: Mapping[str, Any]) -> None:
         self._documents[leaf] = dict(content)
@@ -360,7 +373,7 @@ class Uplink:
             except LinkDown:
                 await asyncio.sleep(0.05)  # after the next connection all of them are said
             except PublishRefused as error:
-                self._complain(leaf, str(error))
+                self._complain(leaf, str(error), refused=True)
 
     async def _publish_document(self, leaf: str) -> None:
         topic = wire.topic(self._station.id, *leaf.split("/"))
@@ -373,11 +386,12 @@ class Uplink:
     def _state(self, state: str) -> dict[str, Any]:
         return {"state": state, "boot": self._journal.boot, "version": __version__}
 
-    def _complain(self, leaf: str, problem: str) -> None:
+    def _complain(self, leaf: str, problem: str, *, refused: bool = False) -> None:
         """Log a problem when it comes and when it goes."""
         if problem != self._complaints.get(leaf, ""):
             _log.log(logging.WARNING if problem else logging.INFO, "%s: %s", leaf, problem or "is taken again")
         self._complaints[leaf] = problem
+        self._refused[leaf] = problem if refused else ""
 
     async def _ask(self, work: Callable[[], _T], otherwise: _T) -> _T:
         """Work on the journal, on a thread. A disk that fails is for the writer to report; we come again."""
@@ -398,26 +412,12 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-def _settle(stream: _Stream, central: str, boot: str, ranges: Sequence[tuple[int, int]]) -> None:
-    """This central has these rows; those that all have need no watching any more."""
-    sent = stream.sent
-    for first, last in ranges:
-        # A range may be longer than what we sent, and what we sent longer than the range.
-        numbers = range(first, last + 1) if last - first < len(sent) else [n for n in sent if first <= n <= last]
-        for seq in numbers:
-            row = sent.get(seq)
-            if row is not None and row.boot == boot:
-                row.owed.discard(central)
-                if not row.owed:
-                    del sent[seq]
-
-
 def meta(station: Station) -> dict[str, Any]:
     """The `meta` document: what the station measures, and with what."""
     channels = {
         c.id: {
             "parameter": c.parameter, "unit": c.unit, "role": c.role, "probe": c.probe, "every": c.every,
-            "resolution": c.resolution,
+            "resolution": c.resolution, **({"formula": c.formula.text} if c.formula else {}),
         }
         for c in station.channels.values()
     }  # fmt: skip

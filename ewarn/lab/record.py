@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import math
 import re
 import zlib
 from collections import Counter
@@ -139,8 +140,8 @@ class Record:
     def _reading(self, number: int, channel: str, time: Millis, cell: str) -> Reading:
         if cell in _EMPTY:
             return Reading(channel, time, None, Quality.MISSING, "empty")
-        if _NUMBER.fullmatch(cell):
-            return Reading(channel, time, float(cell))
+        if _NUMBER.fullmatch(cell) and math.isfinite(value := float(cell)):
+            return Reading(channel, time, value)
         self.no_numbers += 1
         self._complain(number, "number", f"{channel} {cell!r} is no number; taken as missing")
         return Reading(channel, time, None, Quality.MISSING, "not_a_number")

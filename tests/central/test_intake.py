@@ -94,6 +94,14 @@ def test_nor_alarms_nor_detectors(reader):
     assert (parcel.points, len(parcel.parked)) == ([], 1)
 
 
+def test_a_gap_row_is_read_and_one_of_channels_that_are_none_is_set_aside(reader):
+    gap = wire.gap_row(wire.Gap(T0, T0 + 5000, "obs", 3, {"ph": 3}))
+    rows = [{"boot": "b1", "seq": 1, **gap}, {"boot": "b1", "seq": 2, **gap, "channels": {"p h": 3}}]
+    parcel = reader.read(wire.topic(ME, "gap"), message(*rows))
+    assert [(e.seq, [p.measurement for p in e.points]) for e in parcel.entries] == [(1, ["gap"]), (2, [])]
+    assert len(parcel.parked) == 1
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -108,7 +116,8 @@ KEYS = ["boot", "seq", "t", "q", "why", "ph", "readiness", "probability", "evide
     stream=st.sampled_from(wire.STREAMS),
 )
 def test_whatever_a_row_holds_its_neighbours_are_read(changes, stream):
-    good = {"obs": obs_row(1), "event": event_row(1, alert()),
+    gap = wire.gap_row(wire.Gap(T0, T0 + 5000, "obs", 3, {"ph": 3}))
+    good = {"obs": obs_row(1), "event": event_row(1, alert()), "gap": {"boot": "b1", "seq": 1, **gap},
             "verdict": {"boot": "b1", "seq": 1, **wire.verdict_row(Verdict(T0, 0.5, Readiness.READY))}}[stream]  # fmt: skip
     reader = Reader(lambda _: {}, lambda alert, language: language)
     parcel = reader.read(wire.topic(ME, stream), message(good, good | changes, good | {"seq": 3}))

@@ -40,7 +40,7 @@ def test_what_is_long_is_cut(tmp_path, content):
     assert len(line["content"]) == MAX_CONTENT
 
 
-@pytest.mark.parametrize("content", [msgspec.json.decode(DEEP), {1, 2}, object(), "\ud800", float("nan")], ids=repr)
+@pytest.mark.parametrize("content", [msgspec.json.decode(DEEP), {1, 2}, object(), "\ud800", float("nan")], ids=["deep", "set", "object", "surrogate", "nan"])
 def test_whatever_it_is_it_is_named(tmp_path, content):
     file = ParkedFile(tmp_path)
     file.add(T0, [Parked("t", "bad", content), Parked("t", "next", 1)])

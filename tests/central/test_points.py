@@ -9,6 +9,7 @@ from ewarn import messages
 from ewarn.central import points
 from ewarn.central.stores.rules import normal
 from ewarn.contracts import AlarmState, Evidence, Quality, Readiness, Reading, Verdict
+from ewarn.wire import Gap
 
 
 def text(which, language):
@@ -25,6 +26,15 @@ def test_a_reading_names_its_parameter_as_the_station_told_it_or_else_by_its_cha
 def test_a_missing_reading_is_a_point_too():
     (point,) = points.of_readings(ME, [Reading("ph", T0, None, Quality.MISSING, "no_reply")], {})
     assert point.fields == {"qc": 9, "why": "no_reply"}
+
+
+def test_a_gap_is_a_point_for_each_channel_that_lost_readings():
+    found = points.of_gap(ME, Gap(T0, T0 + 60_000, "obs", 5, {"ph": 3, "do": 2}))
+    assert {p.tags["channel"]: p.fields["dropped"] for p in found} == {"ph": 3, "do": 2}
+    assert {(p.time, p.fields["until"], p.tags["stream"]) for p in found} == {(T0, "2026-05-28T20:27:40.000Z", "obs")}
+    (point,) = points.of_gap(ME, Gap(T0, T0, "verdict", 4, {}))
+    assert (point.tags, point.fields["dropped"]) == ({"station": ME, "stream": "verdict"}, 4)
+    assert all(normal(p) == p for p in [*found, point])
 
 
 def test_a_verdict_that_cannot_judge_has_no_probability():

@@ -12,6 +12,7 @@ from servers import influx_table
 
 from ewarn.central.points import of_readings
 from ewarn.central.stores import open_store
+from ewarn.central.stores import sqlite as sqlite_module
 from ewarn.config import SqliteTable
 from ewarn.contracts import Point, Quality, Reading
 from ewarn.errors import StoreRefused, StoreUnavailable
@@ -216,6 +217,28 @@ class TestSqliteFile:
         store.close()
         aside = list(path.parent.glob("*.corrupt-*"))
         assert len(aside) == (0 if damage == "empty" else 1)
+
+    def test_a_file_too_large_to_be_looked_through_opens_and_is_looked_through_when_it_turns_out_damaged(
+        self, path, monkeypatch
+    ):
+        store = open_store(SqliteTable(path=str(path)))
+        for n in range(20):
+            store.write([wq(float(i), time=T + 100 * n + i) for i in range(100)])
+        store.close()
+        raw = path.read_bytes()
+        middle = len(raw) // 8192 * 4096
+        path.write_bytes(raw[:middle] + b"\xff" * 4096 + raw[middle + 4096 :])
+        monkeypatch.setattr(sqlite_module, "CHECK", -1.0)
+        monkeypatch.setattr(sqlite_module, "STEPS", 1)
+        store = open_store(SqliteTable(path=str(path)))
+        store.open()
+        assert list(path.parent.glob("*.corrupt-*")) == []
+        with pytest.raises(StoreUnavailable, match="malformed"):
+            store.read("wq", {}, 0, 2 * T)
+        store.write([wq(1.0)])
+        assert store.read("wq", {}, 0, 2 * T) == [wq(1.0)]
+        store.close()
+        assert len(list(path.parent.glob("*.corrupt-*"))) == 1
 
     def test_a_folder_that_cannot_be_made(self, tmp_path):
         (tmp_path / "file").write_text("")

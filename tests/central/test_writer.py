@@ -187,6 +187,20 @@ async def test_whatever_a_store_does_data_waits_and_is_written_then(tmp_path, fa
     assert caplog.text.count("is not available") == 1
 
 
+async def test_an_alert_waits_for_no_more_than_the_batch_that_is_being_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer_module, "MAX_POINTS", 5)
+    store = Broken("hang")
+    async with writing(store, tmp_path) as bench:
+        bench.put(*range(50))
+        await until(lambda: store.calls)
+        bench.writer.put(Job(Message("ewarn/v1/a/event", b"100")))
+        store.free.set()
+        await asyncio.wait_for(bench.writer.done(), 10)
+    numbers = [p.time - T0 for p in store.points.values()]
+    assert numbers.index(100) == 5
+    assert [n for n in numbers if n < 100] == list(range(50))
+
+
 async def test_what_is_parked_and_refused_is_said(tmp_path):
     async with writing(Broken(), tmp_path) as bench:
         parcel = Parcel("t", [Entry("a", "b", 1, (), (wq(1), wq(2, "bad")))], [Parked("t", "no JSON", "x")])

@@ -368,12 +368,105 @@ async def test_a_line_that_does_not_close_is_replaced(how, monkeypatch):
     assert [line.opened > 0 for line in made] == [True] * 3
 
 
-async def test_what_takes_the_readings_must_not_fail():
-    async def take(_batch):
-        raise RuntimeError("a mistake of ours")
+@pytest.mark.parametrize("mistake", [RuntimeError("a mistake of ours"), asyncio.CancelledError()])
+async def test_a_line_whose_task_fails_is_named_and_begun_anew(mistake, caplog, monkeypatch):
+    monkeypatch.setattr(acquisition, "_RESTART_S", 0.05)
+    heard = Heard(probe("p", lambda n: n), probe("other", lambda n: n, line="b"))
+    take = heard.acquisition._on_batch
+    broken = True
 
-    with pytest.raises(ExceptionGroup, match="unhandled"):
-        await asyncio.wait_for(Acquisition([probe("p", lambda n: n)], CLOCK, take).run(), 10)
+    async def failing(batch):
+        if broken and batch.probe == "p":
+            raise mistake
+        await take(batch)
+
+    heard.acquisition._on_batch = failing
+    async with heard:
+        await heard.until(lambda: len(heard.values("other")) > 20)
+        assert heard.acquisition.faults == {"a": repr(mistake)}
+        broken = False
+        await heard.until(lambda: heard.values("p"))
+        assert heard.acquisition.faults == {}
+    assert sum("line a: its task failed" in r.message for r in caplog.records) == 1
+
+
+@pytest.fixture
+def deaf():
+    """A read that hangs whatever is done to it, until the test is over or sets `deaf.free`."""
+
+    async def hang(n):
+        while not hang.free:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.02)
+        return n
+
+    hang.free = False
+    return hang
+
+
+async def test_a_driver_that_does_not_let_go_is_left_behind_and_its_line_made_anew(monkeypatch, caplog, deaf):
+    monkeypatch.setattr(acquisition, "_PATIENCE", 2.0)
+    monkeypatch.setattr(acquisition, "_LET_GO_S", 0.05)
+    made = []
+
+    class Remade(Scripted):
+        def make_line(self):
+            made.append(ScriptedLine())
+            return made[-1]
+
+    bad = probe("p", Remade(lambda n: deaf(n) if n < 4 else n), timeout=0.05)
+    try:
+        async with Heard(bad, probe("same", Remade(lambda n: n)), probe("other", lambda n: n, line="b")) as heard:
+            await heard.until(lambda: heard.values("p"))
+    finally:
+        deaf.free = True
+    assert heard.values("p")[0] == 4.0
+    assert len(made) == 4
+    assert all(line.closed for line in made[:3])
+    assert set(heard.reasons("p")) == {"no_reply"}
+    assert heard.reasons("same") == heard.reasons("other") == []
+    assert sum("does not let go" in r.message for r in caplog.records) == 3
+
+
+async def test_reads_that_hang_for_good_do_not_heap_up(monkeypatch, deaf):
+    monkeypatch.setattr(acquisition, "_PATIENCE", 2.0)
+    monkeypatch.setattr(acquisition, "_LET_GO_S", 0.02)
+    monkeypatch.setattr(acquisition, "_MOST_LEFT", 2)
+    bad = probe("p", lambda n: deaf(n) if n < 3 else n, timeout=0.01)
+    try:
+        async with Heard(bad) as heard:
+            await heard.until(lambda: "driver_error" in heard.reasons("p"))
+            assert "2 reads of its driver hang" in heard.acquisition.states["p"].detail
+            count = len(heard.of("p"))
+            await heard.until(lambda: len(heard.of("p")) > count + 30)
+            assert len(bad.driver.asked) == 2
+            deaf.free = True
+            await heard.until(lambda: heard.values("p"))
+    finally:
+        deaf.free = True
+
+
+async def test_a_line_that_does_not_come_back_counts_as_stalled(monkeypatch):
+    monkeypatch.setattr(acquisition, "_GRACE_S", 0.2)
+    monkeypatch.setattr(acquisition, "_PATIENCE", 0.1)
+    monkeypatch.setattr(acquisition, "_CLOSE_S", 0.1)
+    heard = Heard(probe("p", lambda n: n), probe("other", lambda n: n, line="b"))
+    take = heard.acquisition._on_batch
+
+    async def stuck(batch):
+        await (asyncio.sleep(3600) if batch.probe == "p" else take(batch))
+
+    heard.acquisition._on_batch = stuck
+    async with heard:
+        assert heard.acquisition.stalled == ()
+        await heard.until(lambda: heard.acquisition.stalled == ("a",))
+
+
+async def test_a_probe_of_a_slow_cadence_is_not_stalled(monkeypatch):
+    monkeypatch.setattr(acquisition, "_GRACE_S", 0.05)
+    async with Heard(probe("p", lambda n: n, every=3600), probe("q", lambda n: n, line="b")) as heard:
+        await heard.until(lambda: len(heard.values("q")) > 20)
+        assert heard.acquisition.stalled == ()
 
 
 async def test_a_driver_that_swallows_the_cancellation_does_not_keep_the_line_going():

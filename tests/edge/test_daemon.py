@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tomli_w
-from gateway import PROFILE, Gateway
+from gateway import PROFILE
+from house import STEP_MS, House, Level, Raising, accepted, document, state, until
 from mosquitto import Mosquitto
 from servers import free_port
 from steps import T0, commit, full_step
 
 from ewarn import mqtt
-from ewarn.config import station_from
-from ewarn.contracts import AlarmState, Quality, Readiness, Reading
+from ewarn.contracts import AlarmState, Label, Quality, Readiness, Reading
 from ewarn.core.pipeline import Step
 from ewarn.edge import acquisition, daemon, recorder
 from ewarn.edge.daemon import FILE, Edge
@@ -29,10 +29,7 @@ from ewarn.edge.journal import Journal
 from ewarn.edge.recorder import Recorder
 from ewarn.errors import StoreUnavailable
 from ewarn.registry import make_drivers
-from ewarn.times import ScaledClock
 
-SPEED = 300.0
-STEP_MS = 30_000
 UNACK, RTNUN, NORM = AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED_UNACKNOWLEDGED, AlarmState.NORMAL
 
 
@@ -45,110 +42,11 @@ def quick(monkeypatch):
     monkeypatch.setattr(daemon, "_HEALTH_S", 0.1)
 
 
-class Level:
-    """A detector that anybody can follow: salty water is abnormal."""
-
-    threshold = 1.0
-
-    def __init__(self):
-        self.learned = []
-
-    def learn_one(self, x):
-        self.learned.append(x)
-
-    def score_one(self, x):
-        return 10.0 if x.get("spcond", 0) > 1500 else 0.0
-
-    def explain_one(self, x):
-        return dict.fromkeys(x, (self.score_one(x), 900.0))
-
-
-class Raising:
-    def learn_one(self, x):
-        raise ValueError("no")
-
-    def score_one(self, x):
-        raise ValueError("no")
-
-
-def document(folder, broker_port, port):
-    (folder / "fake.toml").write_text(PROFILE)
-    return {
-        "station": {"id": "mx-1", "data": "data"},
-        "broker": {"host": "127.0.0.1", "port": broker_port, "insecure": True},
-        "lines": {"gateway": {"kind": "tcp", "host": "127.0.0.1", "port": port}},
-        "probes": [
-            {"id": "sonde", "driver": "modbus", "line": "gateway", "profile": "fake.toml", "unit": 1, "every": "30s",
-             "timeout": "0.2s", "channels": ["spcond", "orp"]},
-        ],
-        "detection": {"step": "30s", "warmup": "1m", "on_steps": 1, "of_steps": 1, "off_delay": "1m"},
-    }  # fmt: skip
-
-
-class House:
-    """What outlives the runs of a station: its folder, its probes, time."""
-
-    def __init__(self, folder, broker_port=1):
-        self.folder, self.port = folder, free_port()
-        self.clock = ScaledClock(T0, speed=SPEED)
-        self.station = station_from(document(folder, broker_port, self.port), folder / "station.toml")
-        self.file = self.station.data / FILE
-        self.gateway = Gateway(self.port)
-        self.detectors = []
-
-    def make(self, *kinds):
-        self.detectors.append([kind() for kind in kinds or (Level,)])
-        return {type(d).__name__: d for d in self.detectors[-1]}
-
-    @contextlib.asynccontextmanager
-    async def run(self, *kinds):
-        """A run of the daemon; ends it as a signal would."""
-        edge = Edge(self.station, self.clock, make_drivers(self.station, self.clock), lambda: self.make(*kinds))
-        stop = asyncio.Event()
-        task = asyncio.create_task(edge.run(stop))
-        try:
-            await until(lambda: edge.recorder is not None or task.done())
-            yield edge
-            assert not task.done(), task
-        finally:
-            stop.set()
-            await asyncio.wait_for(task, 15)
-
-    def give_past(self, steps, value=900.0):
-        begin = self.clock.now() - (steps + 1) * STEP_MS
-        past = [Reading(c, begin + i * STEP_MS, v) for i in range(steps) for c, v in (("spcond", value), ("orp", 300.0))]
-        with Journal.open(self.file, boot="past", now=begin) as journal:
-            journal.import_history(past)
-
-    def look(self):
-        return Journal.open(self.file, boot="look", now=T0)
-
-    def alerts(self):
-        """Every transition that is in the outbox: occurrence, number, state."""
-        with self.look() as journal:
-            rows = [row.body for row in journal.outbox_batch(["event"], 1000, 10**9)]
-        return [(r["occurrence"], r["number"], r["state"]) for r in rows if r["alarm"] == "contamination"]
-
-
 @pytest.fixture
 async def house(tmp_path):
     home = House(tmp_path)
     async with home.gateway:
         yield home
-
-
-async def until(condition, limit=20.0):
-    async with asyncio.timeout(limit):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-def accepted(edge):
-    return edge.journal.counts().accepted
-
-
-def state(edge):
-    return edge._pipeline.alarms["contamination"].state
 
 
 # At the start
@@ -283,6 +181,21 @@ async def test_an_alarm_goes_on_over_restarts_as_the_same_occurrence(house):
         house.gateway.registers[7] = 3000
         await until(lambda: state(edge) is UNACK)
     assert house.alerts() == [(1, 1, "UNACK"), (1, 2, "RTNUN"), (1, 3, "NORM"), (2, 1, "UNACK")]
+
+
+async def test_a_persons_word_on_an_alert_is_learned_and_learned_again_after_a_restart(house):
+    house.give_past(20)
+    async with house.run() as edge:
+        await until(lambda: not edge.warming and accepted(edge) > 2)
+        house.gateway.registers[7] = 3000
+        await until(lambda: state(edge) is UNACK)
+        with pytest.raises(KeyError):
+            await edge.classify("contamination", 99, Label.NATURAL, "Ana")
+        await edge.classify("contamination", 1, Label.NATURAL, "Ana")
+        assert list(edge._pipeline._detection.budget._alerts.values()) == [True]
+    async with house.run() as edge:
+        await until(lambda: not edge.warming)
+        assert list(edge._pipeline._detection.budget._alerts.values()) == [True]
 
 
 async def test_a_journal_that_cannot_be_read_back_costs_the_past_and_nothing_else(house, monkeypatch, caplog):

@@ -69,19 +69,21 @@ def test_a_clock_that_was_set_back_is_doubted_as_long_as_it_runs_on():
 
 def test_the_document_is_plain_data_and_names_everything_that_is_wrong():
     document = health_document(
-        counts=JournalCounts(10, 2, 3, 400, 1),
+        counts=JournalCounts(10, 2, 3, 400, 1, {"mx": 1_780_000_000_000}, ("us",)),
         probes={"sonde": ProbeState(1_780_000_000_000, 0), "redox": ProbeState(None, 4, "no_reply", "no reply from 2")},
         detectors={"trees": "switched off"}, warming=True, level=1.05, detectable={"ph": 0.123456},
-            disk="full", unsaved=7, dropped=1,
+            disk="full", unsaved=7, dropped=1, unjudged=2, lines={"rs485": "stalled"},
         quarantined="s.sqlite.corrupt-1", link="refused", insecure=True,
     )  # fmt: skip
     assert json.loads(json.dumps(document)) == {
         "accepted": 10, "repeats": 2, "outbox": {"rows": 3, "bytes": 400, "parked": 1},
+        "stored": {"mx": "2026-05-28T20:26:40.000Z"}, "asking": ["us"],
         "probes": {
             "sonde": {"last_good": "2026-05-28T20:26:40.000Z", "failures": 0, "reason": ""},
             "redox": {"last_good": None, "failures": 4, "reason": "no_reply"},
         },
         "detectors_off": {"trees": "switched off"}, "warming": True, "level": 1.05, "detectable": {"ph": 0.123},
         "disk": "full", "unsaved": 7, "dropped": 1,
+        "unjudged": 2, "lines": {"rs485": "stalled"},
         "quarantined": "s.sqlite.corrupt-1", "link": "refused", "insecure": True,
     }  # fmt: skip

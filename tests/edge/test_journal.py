@@ -15,7 +15,7 @@ import killed
 import pytest
 from steps import T0, commit, full_step, readings, steps_in
 
-from ewarn.contracts import Quality, Reading
+from ewarn.contracts import Label, Quality, Reading
 from ewarn.core.pipeline import Step
 from ewarn.edge import journal_file
 from ewarn.edge.journal import KEEP_MS, Journal
@@ -29,8 +29,8 @@ def path(tmp_path):
     return tmp_path / "s.sqlite"
 
 
-def opened(path, boot="b1", centrals=None):
-    return Journal.open(path, boot=boot, now=T0, centrals=centrals)
+def opened(path, boot="b1", centrals=None, **more):
+    return Journal.open(path, boot=boot, now=T0, centrals=centrals, **more)
 
 
 def filled(path, steps=300):
@@ -67,6 +67,17 @@ def test_a_step_is_written_whole(path):
         assert obs.body["why"] == {"orp": "busy"}
         assert event.body["id"] == "s/contamination/1/1"
         assert list(journal.accepted()) == [("ph", T0 + 1000, 7.001), ("orp", T0 + 1000, None)]
+
+
+def test_what_is_computed_is_sent_and_not_journalled(path):
+    with opened(path) as journal:
+        step = full_step(1)
+        step.computed = [Reading("index", T0 + 1000, 0.5, Quality.PASS)]
+        journal.commit(T0 + 1000, readings(1), step)
+        (row,) = rows(journal, ["obs"])
+        assert row.body["index"] == 0.5
+        (kept,) = [row for chunk in journal.history(0) for row in chunk]
+        assert {r.channel for r in kept.readings} == {"ph", "orp"}
 
 
 def test_repeats_are_counted_and_neither_journalled_nor_sent(path):
@@ -140,18 +151,62 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_is_begun(path, damage):
         assert kept.exists()
         if before is not None and "lost" not in damage:
             assert kept.read_bytes() == before
-        assert steps_in(journal) == 0
+        assert journal.counts().accepted == 0
+        assert list(journal.accepted()) == rows(journal, ["obs", "verdict"]) == []
         commit(journal, 1)
     with opened(path, "b3") as journal:
         assert journal.quarantined is None
-        assert steps_in(journal) == 1
+        assert journal.counts().accepted == 2
 
 
-def test_files_set_aside_at_the_same_instant_do_not_replace_each_other(path):
+def test_files_set_aside_at_the_same_instant_do_not_replace_each_other_and_the_newest_two_stay(path):
     for text in ("one", "two", "three"):
         path.write_text(text)
         opened(path).close()
-    assert sorted(p.read_text() for p in path.parent.glob("*.corrupt-*")) == ["one", "three", "two"]
+    assert sorted(p.read_text() for p in path.parent.glob("*.corrupt-*")) == ["three", "two"]
+
+
+def test_files_that_were_set_aside_take_no_more_room_than_the_outbox_may(path):
+    for text in ("a" * 600, "b" * 600):
+        path.write_text(text)
+        opened(path, room=1000).close()
+    assert [p.read_text() for p in path.parent.glob("*.corrupt-*")] == ["b" * 600]
+
+
+def test_what_a_damaged_file_tells_of_alarms_goes_into_the_new_one(path):
+    with opened(path, centrals=["mx"]) as journal:
+        for i in range(1, 301):
+            commit(journal, i)
+        journal.stored("mx", "b1", [(1, 600)])
+        journal.classify(T0, "contamination", 1, Label.EVENT, "Ana")
+    run_sql(path, ("DROP TABLE newest",))
+    with opened(path, "b2", centrals=["mx", "us"]) as journal:
+        assert journal.quarantined is not None
+        assert journal.alarms() == {"contamination": full_step(300).alarms["contamination"]}
+        assert journal.said()["contamination"]["number"] == 300
+        assert [word.by for word in journal.words()] == ["Ana"]
+        waiting = rows(journal, ["event"])
+        assert [row.body["number"] for row in waiting] == list(range(201, 301))
+        assert {(row.boot, row.owed) for row in waiting} == {("b2", frozenset({"mx", "us"}))}
+
+
+def test_alarms_of_a_file_that_tells_nothing_have_numbers_that_there_never_were(path):
+    with opened(path) as journal:
+        assert journal.alarms(["contamination"])["contamination"].occurrence == 0
+    path.write_bytes(b"damaged")
+    with Journal.open(path, boot="b2", now=T0 + 60_000) as journal:
+        assert journal.alarms(["contamination", "sensor"])["sensor"].occurrence == T0 // 1000 + 60
+    with Journal.open(path, boot="b3", now=T0 + 10**9) as journal:
+        assert journal.alarms(["sensor"])["sensor"].occurrence == T0 // 1000 + 60
+
+
+def test_a_file_that_is_too_large_to_be_looked_through_opens_all_the_same(path, monkeypatch):
+    filled(path)
+    monkeypatch.setattr(journal_file, "_CHECK_S", -1.0)
+    monkeypatch.setattr(journal_file, "_STEPS", 1)
+    with opened(path, "b2") as journal:
+        assert journal.quarantined is None
+        assert steps_in(journal) == 300
 
 
 def test_a_damaged_log_costs_the_steps_in_it_and_no_more(path, tmp_path):
@@ -176,6 +231,28 @@ def test_a_damaged_log_costs_the_steps_in_it_and_no_more(path, tmp_path):
             commit(journal, found[-1] + 1)
     source.close()
     assert max(found) > 10
+
+
+def test_a_file_that_turns_out_damaged_while_it_is_used_is_set_aside_and_the_alarms_go_on(path):
+    filled(path)
+    with opened(path, "b2") as journal:
+        overwrite(path, 4096 * (path.stat().st_size // 8192), b"\xff" * 4096)
+        journal.renew(T0)
+        assert journal.quarantined is not None
+        assert journal.boot != "b2"
+        assert len(journal.alarms()) <= 1
+        commit(journal, 301)
+        assert {row.boot for row in rows(journal)} == {journal.boot}
+        assert journal.counts().accepted == 2
+
+
+def test_a_sound_file_that_seemed_damaged_goes_on_as_it_was(path):
+    filled(path, 5)
+    with opened(path, "b2") as journal:
+        journal.renew(T0)
+        assert (journal.quarantined, journal.boot) == (None, "b2")
+        commit(journal, 6)
+        assert steps_in(journal) == 6
 
 
 def test_a_directory_in_its_place_is_a_clear_error(path):

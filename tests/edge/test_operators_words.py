@@ -69,16 +69,3 @@ def test_a_damaged_word_costs_itself_alone(tmp_path, caplog):
     with opened(tmp_path, "b2") as again:
         assert len(again.words()) == 1
     assert "damaged" in caplog.text
-
-
-def test_a_file_of_the_version_before_gets_room_for_words(tmp_path):
-    journal, _ = with_alert(tmp_path)
-    journal.close()
-    db = sqlite3.connect(tmp_path / "s.sqlite")
-    with db:
-        db.execute("DROP TABLE occurrences")
-        db.execute("PRAGMA user_version = 3")
-    db.close()
-    with opened(tmp_path, "b2") as again:
-        assert again.quarantined is None
-        assert again.words() == []

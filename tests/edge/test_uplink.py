@@ -8,7 +8,6 @@ import sqlite3
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from mosquitto import Mosquitto
@@ -16,6 +15,7 @@ from mosquitto import Mosquitto
 from ewarn import mqtt, wire
 from ewarn.config import station_from
 from ewarn.contracts import AlarmState, Alert, Priority, Quality, Readiness, Reading, Verdict
+from ewarn.core.pipeline import Step
 from ewarn.edge import uplink as uplink_module
 from ewarn.edge.journal import Journal
 from ewarn.edge.uplink import Uplink
@@ -42,7 +42,7 @@ def station(broker, *centrals):
 
 
 def step(readings=(), verdicts=(), alerts=()):
-    return SimpleNamespace(readings=list(readings), verdicts=list(verdicts), alerts=list(alerts), alarms={})
+    return Step(list(readings), list(verdicts), list(alerts))
 
 
 def alert(number, **more):
@@ -227,6 +227,96 @@ async def test_unconfirmed_rows_are_sent_again_less_and_less_often(broker, tmp_p
         await until(lambda: e.left == 0)
 
 
+async def test_a_central_that_takes_rows_and_never_confirms_is_sent_a_window_and_alerts_all_the_same(broker, tmp_path):
+    now = CLOCK.now()
+    async with Central(broker, confirms=False) as central, edge(broker, tmp_path, window=300) as e:
+        e.commit(*range(now - 2_000_000, now, 1000))
+        await until(lambda: len(central.rows) == 300)
+        e.alarm(1)
+        await until(lambda: any(leaf == "event" for leaf, _ in central.rows))
+        await asyncio.sleep(0.3)
+        assert (e.uplink.status.unconfirmed, len(central.rows)) == (301, 301)
+        central.confirms = True
+        central.confirm([row for _, row in central.rows])
+        await until(lambda: e.left == 0)
+        assert len(central.rows) == 2001
+    assert central.readings() == e.committed
+
+
+async def test_a_central_that_never_confirms_holds_up_no_other(broker, tmp_path):
+    now = CLOCK.now()
+    mx = Central(broker, "mx", confirms=False)
+    async with mx, Central(broker, "us") as us, edge(broker, tmp_path, "mx", "us", window=300) as e:
+        e.commit(*range(now - 2_000_000, now, 1000))
+        await until(lambda: us.readings() == e.committed)
+        assert e.left == 2000
+        assert e.uplink.status.unconfirmed <= 600
+
+
+async def test_a_central_that_asks_is_given_again_what_it_had_and_new_readings_go_on(broker, tmp_path, monkeypatch):
+    monkeypatch.setattr(uplink_module, "BACKFILL_ROWS", 100)
+    monkeypatch.setattr(uplink_module, "BACKFILL_PAUSE", 0.05)
+    begin = CLOCK.now() - 2_000_000
+    async with Central(broker) as central:
+        async with edge(broker, tmp_path) as e:
+            e.commit(*range(begin, begin + 1_000_000, 1000))
+            e.alarm(1)
+            await until(lambda: e.left == 0)
+            central.rows.clear()
+            ask = wire.ask_payload(CLOCK.now(), begin + 500_000)
+            await central.link.publish(wire.topic(ME, "ask", "main"), ask, retain=True)
+            await until(lambda: central.rows)
+            assert central.rows[0][0] == "event"
+            e.commit(CLOCK.now())
+            await until(lambda: len(central.readings()) == 501)
+            await until(lambda: e.left == 0 and not e.journal.counts().asking)
+        assert central.readings() == {r for r in e.committed if r[1] >= begin + 500_000}
+        old = [row for leaf, row in central.rows if leaf == "obs" and row["seq"] <= 1000]
+        assert all(row["backfill"] for row in old)
+        assert [row["t"] for row in old] == sorted(row["t"] for row in old)
+        central.rows.clear()
+        # What is retained says the same ask again after each connection.
+        journal = Journal.open(tmp_path / "s.sqlite", boot="b2", now=0)
+        async with edge(broker, tmp_path, journal=journal) as again:
+            await again.link.wait_connected()
+            await asyncio.sleep(0.5)
+            assert (central.rows, again.left) == ([], 0)
+
+
+async def test_a_station_that_is_killed_goes_on_with_what_a_central_asked_for(broker, tmp_path, monkeypatch):
+    monkeypatch.setattr(uplink_module, "BACKFILL_ROWS", 50)
+    monkeypatch.setattr(uplink_module, "BACKFILL_PAUSE", 0.05)
+    begin = CLOCK.now() - 2_000_000
+    async with Central(broker) as central:
+        async with edge(broker, tmp_path) as first:
+            first.commit(*range(begin, begin + 1_000_000, 1000))
+            await until(lambda: first.left == 0)
+            central.rows.clear()
+            await central.link.publish(wire.topic(ME, "ask", "main"), wire.ask_payload(CLOCK.now(), 0))
+            await until(lambda: len(central.rows) >= 200)
+        assert len(central.readings()) < 1000
+        for n in (2, 3):
+            journal = Journal.open(tmp_path / "s.sqlite", boot=f"b{n}", now=0)
+            async with edge(broker, tmp_path, journal=journal) as e:
+                if n == 2:
+                    await until(lambda: len(central.rows) >= 500)
+                else:
+                    await until(lambda c=e: not c.journal.counts().asking and c.left == 0)
+        assert central.readings() == first.committed
+        assert len(central.rows) < 1300
+
+
+async def test_a_gap_is_told(broker, tmp_path):
+    now = CLOCK.now()
+    journal = Journal.open(tmp_path / "s.sqlite", boot="b1", now=0, room=60_000)
+    async with Central(broker, confirms=False) as central, edge(broker, tmp_path, journal=journal) as e:
+        for at in range(now - 2_000_000, now, 10_000):
+            e.commit(*range(at, at + 10_000, 1000))
+        await until(lambda: any(leaf == "gap" for leaf, _ in central.rows))
+    gap = next(wire.gap_of(row) for leaf, row in central.rows if leaf == "gap")
+    assert (gap.stream, gap.channels) == ("obs", {"ph": gap.rows})
+
+
 async def test_a_new_process_sends_what_the_last_one_left(broker, tmp_path):
     now = CLOCK.now()
     async with edge(broker, tmp_path) as first:
@@ -284,6 +374,8 @@ async def test_an_alert_overtakes_the_backlog(broker, tmp_path):
         assert len(central.rows) < 4000
         await until(lambda: e.left == 0, 30)
     assert central.readings() == e.committed
+    times = [row["t"] for leaf, row in central.rows if leaf == "obs"]
+    assert times == sorted(times)
     assert max(len(wire.envelope(ME, 0, "", b.rows)) for _, b in central.messages) < 20_000
 
 
@@ -337,7 +429,7 @@ async def test_nonsense_on_stored_changes_nothing(broker, tmp_path):
             await central.say(payload)
         await asyncio.sleep(0.3)
         assert (e.left, e.uplink.status.unconfirmed) == (1, 1)
-        await central.say(b'{"v":1,"boot":"b1","ranges":[[-5,1000000000000]]}')
+        await central.say(b'{"v":1,"boot":"b1","ranges":[[0,1000000000000]]}')
         await until(lambda: (e.left, e.uplink.status.unconfirmed) == (0, 0))
 
 
@@ -347,10 +439,10 @@ async def test_a_disk_that_fails_for_a_while(broker, tmp_path, monkeypatch):
     class Failing(Journal):
         ill = True
 
-        def outbox_batch(self, *arguments):
+        def outbox_batch(self, *arguments, **more):
             if self.ill:
                 raise sqlite3.OperationalError("disk I/O error")
-            return super().outbox_batch(*arguments)
+            return super().outbox_batch(*arguments, **more)
 
     journal = Failing.open(tmp_path / "s.sqlite", boot="b1", now=0)
     async with Central(broker), edge(broker, tmp_path, journal=journal) as e:
@@ -359,6 +451,24 @@ async def test_a_disk_that_fails_for_a_while(broker, tmp_path, monkeypatch):
         journal.ill = False
         await until(lambda: e.left == 0)
         await until(lambda: e.uplink.problem == "")
+
+
+async def test_a_journal_that_is_begun_anew_is_sent_from_its_first_row_on(broker, tmp_path):
+    now = CLOCK.now()
+    async with Central(broker, confirms=False) as central, edge(broker, tmp_path) as e:
+        e.commit(*range(now, now + 100))
+        await until(lambda: len(central.rows) == 100)
+        e.journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (tmp_path / "s.sqlite").write_bytes(b"damaged")
+        e.journal.renew(now)
+        e.committed.clear()
+        central.rows.clear()
+        e.commit(*range(now + 1000, now + 1010))
+        await until(lambda: central.readings() == e.committed)
+        assert {row["boot"] for _, row in central.rows} == {e.journal.boot}
+        await until(lambda: central.documents["status"]["boot"] == e.journal.boot != "b1")
+        central.confirm([row for _, row in central.rows])
+        await until(lambda: e.left == 0)
 
 
 async def test_without_a_broker_it_waits_and_ends_quickly(broker, tmp_path):

@@ -20,9 +20,10 @@ ME = "mx-1"
 T0 = 1_780_000_000_000
 
 
-def central(broker, folder, name="main", **document):
+def central(broker, folder, name="main", collector="", **document):
     """A checked central with a folder of its own; `store` and `stations` may be given."""
-    central = {"name": name, "data": name, "stations": document.pop("stations", ["+"])}
+    own = collector or name
+    central = {"name": name, "collector": collector, "data": own, "stations": document.pop("stations", ["+"])}
     return central_from(
         {"central": central, "broker": {"host": "127.0.0.1", "port": broker.port, "insecure": True}, **document},
         Path(folder) / "central.toml",

@@ -145,7 +145,13 @@ class Influx(Program):
             return reply.status == 204
 
     def create(self, database: str) -> None:
-        body = urllib.parse.urlencode({"q": f'CREATE DATABASE "{database}"'}).encode()
+        self._do(f'CREATE DATABASE "{database}"')
+
+    def drop(self, database: str) -> None:
+        self._do(f'DROP DATABASE "{database}"')
+
+    def _do(self, statement: str) -> None:
+        body = urllib.parse.urlencode({"q": statement}).encode()
         with urllib.request.urlopen(f"{self.url}/query", body, timeout=10) as reply:
             reply.read()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -23,6 +24,11 @@ from ewarn.contracts import Millis, Point
 from ewarn.errors import StoreRefused, StoreUnavailable
 
 _log = logging.getLogger(__name__)
+
+CHECK = 10.0
+"""Seconds that the check of a file may take when it is opened; all of it is looked at after a sign of damage."""
+STEPS = 10_000
+"""Of SQLite's machine, after which the time is looked at."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS _fields (measurement TEXT, name TEXT, kind TEXT, PRIMARY KEY (measurement, name)) STRICT;
@@ -55,6 +61,7 @@ class SqliteStore:
         self._path = path
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._doubtful = False
         self._kinds: dict[tuple[str, str], str] = {}
         self._series: dict[tuple[str, str], int] = {}
 
@@ -97,7 +104,8 @@ class SqliteStore:
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
-            self._db = _connect(self._path)
+            self._db = _connect(self._path, math.inf if self._doubtful else CHECK)
+            self._doubtful = False
             self._forget()
         return self._db
 
@@ -118,7 +126,8 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             if not isinstance(error, sqlite3.OperationalError):
-                self._release()  # perhaps corrupt: opening it again looks
+                self._release()  # perhaps corrupt: opening it again looks at all of it
+                self._doubtful = True
             raise StoreUnavailable(f"{self._path}: {error}") from error
 
     def _insert(self, db: sqlite3.Connection, points: Sequence[Point]) -> None:
@@ -155,10 +164,10 @@ class SqliteStore:
         return self._series[key]
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, check: float) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _open_file(path)
+        return _open_file(path, check)
     except sqlite3.OperationalError as error:
         raise StoreUnavailable(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:
@@ -170,24 +179,38 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _retry_open(path: Path) -> sqlite3.Connection:
     try:
-        return _open_file(path)
+        return _open_file(path, CHECK)
     except sqlite3.Error as error:
         raise StoreUnavailable(f"{path}: {error}") from error
 
 
-def _open_file(path: Path) -> sqlite3.Connection:
+def _open_file(path: Path, check: float) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
+        _check(db, check)
         db.executescript(_SCHEMA)
     except sqlite3.Error:
         db.close()
         raise
     return db
+
+
+def _check(db: sqlite3.Connection, seconds: float) -> None:
+    """Raise DatabaseError where the file is damaged, as far as there is time to look."""
+    end = time.monotonic() + seconds
+    db.set_progress_handler(lambda: time.monotonic() > end, STEPS)
+    try:
+        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_INTERRUPT":
+            raise
+        return
+    finally:
+        db.set_progress_handler(None, 0)
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
 
 
 def _set_aside(path: Path, reason: Exception) -> None:
