@@ -11,10 +11,10 @@ demo: $(VENV)/.demo
 	$(BIN)/ewarn demo $(ARGS)
 
 test: $(VENV)/.dev lint
-	$(BIN)/pytest -m "not long" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not long and not faults" $(ARGS)
 
 test-long: $(VENV)/.dev
-	$(BIN)/pytest -m long $(ARGS)
+	$(BIN)/pytest -m "long and not faults" $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

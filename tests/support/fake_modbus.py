@@ -51,6 +51,7 @@ class Device:
         self.requests = []
         self.poll = 0
         self.free_at = 0.0
+        self.pending = 0
         self.unit = 1
 
     def pdu(self, function, address, count):
@@ -69,13 +70,18 @@ class Device:
         reply = frame(bytes([self.unit]) + self.pdu(function, address, count))
         loop = asyncio.get_running_loop()
         for delay, data in self.fault(len(self.requests), reply):
-            # One queue: what is slow delays what comes after it.
-            at = max(loop.time() + delay, self.free_at)
-            self.free_at = at + 1e-4 if at > loop.time() else 0.0
-            if self.free_at:
-                loop.call_at(at, send, data)
+            # One queue: what is slow delays what comes after it, also where a timer is late.
+            now = loop.time()
+            at = max(now + delay, self.free_at if self.pending else now)
+            if at > now or self.pending:
+                self.free_at, self.pending = at + 1e-4, self.pending + 1
+                loop.call_at(at, self.send_late, send, data)
             else:
                 send(data)
+
+    def send_late(self, send, data):
+        self.pending -= 1
+        send(data)
 
 
 class RtuPort:
