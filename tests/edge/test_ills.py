@@ -165,16 +165,18 @@ async def test_a_detector_that_never_comes_back_holds_up_neither_lines_nor_stori
 
 async def test_what_detection_has_not_come_to_is_stored_at_the_end(house, monkeypatch):
     monkeypatch.setattr(daemon, "_JUDGE_S", 0.1)
-    free = threading.Event()
+    stick, free = threading.Event(), threading.Event()
 
     class Stuck(Level):
         def score_one(self, x):
-            assert free.wait(30)
+            assert not stick.is_set() or free.wait(30)
             return super().score_one(x)
 
     try:
         async with house.run(Stuck) as edge:
-            await until(lambda: len(edge._inbox) > 3 and not edge.warming)
+            await until(lambda: not edge.warming)
+            stick.set()
+            await until(lambda: len(edge._inbox) > 3)
             waiting = {(r.channel, r.time) for _, readings in edge._inbox for r in readings}
     finally:
         free.set()
