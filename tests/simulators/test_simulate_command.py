@@ -142,7 +142,7 @@ def test_the_truth_is_recorded_as_time_passes(tmp_path):
     file, out = write(tmp_path, SONDE, start=START_TEXT), tmp_path / "truth.csv"
     with serving(file, "--speed", "50", "--truth", out) as (process, _):
         end = time.monotonic() + 30
-        while out.stat().st_size < 25_000:
+        while not out.exists() or out.stat().st_size < 25_000:
             assert time.monotonic() < end
             time.sleep(0.1)
         assert ended(process) == (0, "", "")
