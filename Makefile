@@ -5,7 +5,7 @@ ARGS ?=
 # Files of the system that tests read; a machine without them skips those tests.
 PEERS := mosquitto influxd:influxdb nginx:nginx-light mbpoll
 
-.PHONY: demo test test-long lint bench figures clean fuzz wrong-long
+.PHONY: demo test test-long faults faults-long lint bench figures clean fuzz wrong-long
 
 demo: $(VENV)/.demo
 	$(BIN)/ewarn demo $(ARGS)
@@ -15,6 +15,17 @@ test: $(VENV)/.dev lint
 
 test-long: $(VENV)/.dev
 	$(BIN)/pytest -m "long and not faults" $(ARGS)
+
+# The fault matrix, printed as a table. Each fault strikes FAULT_TRIES times as often.
+faults: export FAULT_TRIES ?= 4
+faults: $(VENV)/.dev
+	$(BIN)/pytest -m faults tests/faults $(ARGS)
+
+# 500 kills of the station, 100 each of broker and collector, 200 damaged files. Stopped, it goes on where it was.
+faults-long: export FAULT_TRIES ?= 42
+faults-long: export FAULT_LOG ?= build/faults.jsonl
+faults-long: $(VENV)/.dev
+	$(BIN)/pytest -m faults tests/faults $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

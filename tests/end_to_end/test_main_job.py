@@ -1,9 +1,6 @@
 """From a probe's bytes to an alert in InfluxDB, every part a process of its own. The oracle is exact."""
 
-import contextlib
 import csv
-import json
-import signal
 import subprocess
 import sys
 import time
@@ -11,6 +8,7 @@ import uuid
 
 import pytest
 import tomli_w
+from command import Command
 
 from ewarn.central.stores import open_store
 from ewarn.config import central_from, station_from
@@ -33,39 +31,12 @@ SPEED = 60.0
 OPTIONS = DemoOptions(seed=4, speed=SPEED, every=20.0, normal_min=14.0, event_min=20.0)
 
 
-class Ewarn:
-    """An ewarn command as a process; its output goes to a file."""
-
-    def __init__(self, folder, *args):
-        self.log = folder / f"{args[0]}-{uuid.uuid4().hex[:4]}.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "ewarn", *map(str, args)], stdout=subprocess.PIPE, stderr=log
-            )
-
-    def first_line(self):
-        return json.loads(self.process.stdout.readline())
-
-    def stop(self):
-        """SIGTERM; it has to end well, and soon."""
-        self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(15)
-        self.process.stdout.close()
-        assert code == 0, self.log.read_text()
-
-    def kill(self):
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 @pytest.fixture
 def start(tmp_path):
     running = []
 
     def begin(*args):
-        running.append(Ewarn(tmp_path, *args))
+        running.append(Command(tmp_path, *args))
         return running[-1]
 
     yield begin
