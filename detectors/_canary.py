@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from river import base
 
 from detectors._bed import Bed
+from detectors._channels import finest, judged
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -78,7 +79,7 @@ class Canary(base.AnomalyDetector):
         self._names: list[str] = []
         self._cache: tuple[dict[str, float], Look] | None = None
         if resolution:
-            self._begin({name: step for name, step in resolution.items() if self._judges(name)})
+            self._begin({name: step for name, step in resolution.items() if judged(name, roles)})
 
     @abc.abstractmethod
     def _distance(self, window: Floats, now: Floats, moved: Bools) -> tuple[float, Bools]:
@@ -93,7 +94,7 @@ class Canary(base.AnomalyDetector):
     def learn_one(self, x: dict[Any, Any]) -> None:
         """Count the sample, and take it into the window unless it is an outlier."""
         if not self._names:
-            self._begin({name: max(abs(v) * 1e-3, 1e-9) for name, v in x.items() if self._judges(name)})
+            self._begin({name: finest(name, v, None) for name, v in x.items() if judged(name, self.roles)})
         if not any(name in x for name in self._names):
             return
         look = self._look(x)
@@ -111,9 +112,6 @@ class Canary(base.AnomalyDetector):
         if self._count < self.window or not any(name in x for name in self._names):
             return 0.0
         return self._bed.score(self._look(x).outlier)
-
-    def _judges(self, name: str) -> bool:
-        return (self.roles or {}).get(name) != "operation"
 
     def _begin(self, resolution: Mapping[str, float]) -> None:
         self._names = sorted(resolution)

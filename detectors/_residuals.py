@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from detectors._channels import finest, judged
 from detectors._robust import Track
 
 _SPREAD_S = 3 * 86400.0
@@ -28,7 +29,7 @@ class Residuals:
         if not (level_s > 0 and step_s > 0):
             raise ValueError("level_s and step_s have to be more than 0")
         self._step, self._level_s = step_s, max(level_s, _KNOWN_STEPS * step_s)
-        self._resolution, self._roles = dict(resolution or {}), dict(roles or {})
+        self._resolution, self._roles = resolution, roles
         self._known_s = max(_KNOWN_S, _KNOWN_STEPS * step_s)
         self._tracks: dict[str, Track] = {}
 
@@ -44,18 +45,11 @@ class Residuals:
         """Take the sample into every channel's level and spread."""
         for name, value in x.items():
             if name not in self._tracks:
-                if not self.judges(name):
+                if not judged(name, self._roles):
                     continue
-                self._tracks[name] = Track(self._step, self._level_s, _SPREAD_S, self.floor(name, value))
+                floor = finest(name, value, self._resolution)
+                self._tracks[name] = Track(self._step, self._level_s, _SPREAD_S, floor)
             self._tracks[name].learn(value)
         for name, track in self._tracks.items():
             if name not in x:
                 track.miss()
-
-    def judges(self, name: str) -> bool:
-        """Whether the channel speaks of the water."""
-        return self._roles.get(name) != "operation"
-
-    def floor(self, name: str, value: float) -> float:
-        """Least spread of a channel whose first value this is."""
-        return self._resolution.get(name) or max(abs(value) * 1e-3, 1e-9)

@@ -28,6 +28,7 @@ from typing import Any, ClassVar
 
 from river import anomaly, base, stats
 
+from detectors._channels import judged
 from detectors._residuals import Residuals
 from ewarn.errors import PluginError
 
@@ -88,7 +89,7 @@ class AnyRiver(base.AnomalyDetector):
         if self._unit:
             _check_size(self._model.height, self._model.n_trees)
         self._residuals = Residuals(step_s, resolution, roles, level_s)
-        self._last = {name: 0.0 for name in sorted(resolution or {}) if self._residuals.judges(name)}
+        self._last = {name: 0.0 for name in sorted(resolution or {}) if judged(name, roles)}
         self._quantile: Any = stats.Quantile(quantile) if quantile else None
         self._scored = self._held = 0
         self._cache: tuple[dict[Any, Any], dict[str, float], float] | None = None
@@ -108,7 +109,7 @@ class AnyRiver(base.AnomalyDetector):
     def learn_one(self, x: dict[Any, Any]) -> None:
         """Take the sample's score into the quantile, and the sample into the class unless an event is suspected."""
         if not self._last:
-            self._last = {name: float(x[name]) for name in sorted(x) if self._residuals.judges(name)}
+            self._last = {name: float(x[name]) for name in sorted(x) if judged(name, self.roles)}
         if any(name in x for name in self._last):
             _, seen, raw = self._look(x)
             self._learn_unless(self._judged(raw) >= self.threshold, seen)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 from river import base
 
+from detectors._channels import finest, judged
 from detectors._corroboration import Corroboration
 from detectors._course import Course, Day, gradualness, mean
 from detectors._tails import Tail
@@ -151,7 +152,7 @@ class ForecastDetector(base.AnomalyDetector):
         self._before = 0.0
         self._cache: tuple[dict[str, float], _Look] | None = None
         if resolution:
-            self._begin({name: res for name, res in resolution.items() if self._judges(name)})
+            self._begin({name: res for name, res in resolution.items() if judged(name, self.roles)})
 
     def learn_one(self, x: dict[Any, Any]) -> None:
         """Take the sample into the forecasts, histograms and ranges."""
@@ -163,7 +164,7 @@ class ForecastDetector(base.AnomalyDetector):
 
     def _take(self, x: dict[Any, Any], *, held: bool) -> None:
         if not self._channels:
-            self._begin({name: max(abs(v) * 1e-3, 1e-9) for name, v in x.items() if self._judges(name)})
+            self._begin({name: finest(name, v, None) for name, v in x.items() if judged(name, self.roles)})
         if not self._channels:
             return
         look, channels = self._look(x), self._channels.values()
@@ -199,9 +200,6 @@ class ForecastDetector(base.AnomalyDetector):
             if faults and (news := channel.sensor.news(faults)):
                 doubts[name] = news[0]
         return doubts
-
-    def _judges(self, name: str) -> bool:
-        return (self.roles or {}).get(name) != "operation"
 
     def _begin(self, resolution: Mapping[str, float]) -> None:
         self._day = Day(self.step_s)

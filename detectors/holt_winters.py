@@ -25,6 +25,8 @@ from typing import Any
 
 from river import base, time_series
 
+from detectors._channels import finest, judged
+
 _DAY_S = 86_400.0
 _SPREAD_S = 3 * _DAY_S
 _GAP_S = 30 * 60.0
@@ -123,10 +125,9 @@ class HoltWintersDetector(base.AnomalyDetector):
         """Take the sample into every channel's forecasts and spread."""
         for name, value in x.items():
             if name not in self._channels:
-                if (self.roles or {}).get(name) == "operation":
+                if not judged(name, self.roles):
                     continue
-                floor = (self.resolution or {}).get(name) or max(abs(value) * 1e-3, 1e-9)
-                self._channels[name] = _Channel(self._settings, floor)
+                self._channels[name] = _Channel(self._settings, finest(name, value, self.resolution))
             self._channels[name].learn(value, self._rate)
         for name, channel in self._channels.items():
             if name not in x:

@@ -37,6 +37,7 @@ from typing import Any, ClassVar
 
 from river import base
 
+from detectors._channels import finest, judged
 from detectors._robust import Track
 from detectors._trend import Trend
 
@@ -134,7 +135,7 @@ class ResidualDetector(base.AnomalyDetector):
         self._held = self._held + held if suspected else max(0, self._held - 1)
         self._recent.append(suspected)
         for name, value in x.items():
-            if name not in self._channels and self._judges(name):
+            if name not in self._channels and judged(name, self.roles):
                 self._channels[name] = self._new(name, value)
         for name, channel in self._channels.items():
             channel.learn(x.get(name), held=held)
@@ -153,11 +154,8 @@ class ResidualDetector(base.AnomalyDetector):
         alone = self._look(x).alone
         return {alone: "jump"} if alone else {}
 
-    def _judges(self, name: str) -> bool:
-        return (self.roles or {}).get(name) != "operation"
-
     def _new(self, name: str, value: float) -> _Channel:
-        floor = (self.resolution or {}).get(name) or max(abs(value) * 1e-3, 1e-9)
+        floor = finest(name, value, self.resolution)
         track = Track(self.step_s, max(self.level_s, _LEAST_STEPS * self.step_s), _SPREAD_S, floor)
         every = sorted({max(1, round(seconds / self.step_s)) for seconds in _TREND_S}) if self.alone else []
         return _Channel(track, [Trend(self.step_s, n, _SPREAD_S, floor) for n in every])

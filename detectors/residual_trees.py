@@ -12,6 +12,7 @@ from typing import Any
 
 from river import anomaly, base
 
+from detectors._channels import finest, judged
 from detectors._robust import Track
 
 _SPREAD_S = 3 * 86400.0
@@ -50,19 +51,15 @@ class ResidualTrees(base.AnomalyDetector):
             raise ValueError(f"n_trees, window_size and level_s have to be more than 0, height 1 to {_TALLEST}")
         self.step_s, self.resolution, self.roles, self.level_s = step_s, resolution, roles, level_s
         self.n_trees, self.height, self.window_size, self.seed = n_trees, height, window_size, seed
-        self.threshold, self._step = threshold, step_s
-        self._resolution, self._roles = dict(resolution or {}), dict(roles or {})
-        self._level_s = max(level_s, 8 * step_s)
-        self._tracks = {
-            name: self._new(floor) for name, floor in sorted(self._resolution.items()) if self._judges(name)
-        }
+        self.threshold, self._level_s = threshold, max(level_s, 8 * step_s)
+        self._tracks = {n: self._new(floor) for n, floor in sorted((resolution or {}).items()) if judged(n, roles)}
         self._trees: Any = anomaly.HalfSpaceTrees(n_trees=n_trees, height=height, window_size=window_size, seed=seed)
 
     def learn_one(self, x: dict[Any, Any]) -> None:
         """Teach the trees the residuals, then the channels their levels."""
         if not self._tracks:
             # The trees divide the channels that they meet first; without declared ones, those of the first sample.
-            self._tracks = {name: self._new(max(abs(x[name]) * 1e-3, 1e-9)) for name in sorted(x) if self._judges(name)}
+            self._tracks = {n: self._new(finest(n, x[n], None)) for n in sorted(x) if judged(n, self.roles)}
         if not self._tracks:
             return
         self._trees.learn_one(self._residuals(x))
@@ -76,11 +73,8 @@ class ResidualTrees(base.AnomalyDetector):
         """Score of the trees, 0 to 1."""
         return float(self._trees.score_one(self._residuals(x)))
 
-    def _judges(self, name: str) -> bool:
-        return self._roles.get(name) != "operation"
-
     def _new(self, floor: float) -> Track:
-        return Track(self._step, self._level_s, _SPREAD_S, floor)
+        return Track(self.step_s, self._level_s, _SPREAD_S, floor)
 
     def _residuals(self, x: dict[str, float]) -> dict[str, float]:
         """A channel without value or past counts as quiet."""

@@ -74,14 +74,17 @@ class AlarmMachine:
     def __init__(self, station: str, priority: Priority, record: AlarmRecord) -> None:
         self.station, self.priority, self.record = station, priority, record
 
-    def update(self, now: Millis, condition: bool, onset: Millis, context: Context) -> Alert | None:
-        """Take the condition as it is now, delays already applied; the transition that follows, if any."""
+    def update(self, now: Millis, condition: bool, onset: Millis, context: Context, by: str = "") -> Alert | None:
+        """Take the condition as it is now, delays already applied; the transition that follows, if any.
+
+        `by` is who changed the condition, "" where it changed by itself.
+        """
         state = (_APPEARS if condition else _GOES).get(self.record.state)
         if state is None:
             return None
         if self.record.state is NORMAL:
             self.record = replace(self.record, occurrence=self.record.occurrence + 1, number=0, onset=onset)
-        return self._enter(now, state, context, "")
+        return self._enter(now, state, context, by)
 
     def acknowledge(self, now: Millis, by: str) -> Alert | None:
         """A person has seen it; None where there is nothing to acknowledge."""

@@ -9,7 +9,7 @@ unknown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ewarn.contracts import Cause, Evidence
@@ -88,7 +88,8 @@ def findings(
         found.append("sensor_doubted")
     if around.dry:
         found.append("out_of_water")
-    found += [f"pattern_{code}" for code in _patterns(told, around)]
+    if pattern := _pattern(told, around):
+        found.append(f"pattern_{pattern}")
     if around.explained >= _EXPLAINS:
         found.append("operation_explains")
     elif around.moved:
@@ -114,22 +115,19 @@ def posterior(found: Iterable[str]) -> dict[Cause, float]:
     return {c: weight / total for c, weight in weights.items()}
 
 
-def _patterns(told: Iterable[Evidence], around: Circumstances) -> list[str]:
-    """What the signs of the changes look like."""
-    told = list(told)
+def _pattern(told: Sequence[Evidence], around: Circumstances) -> str:
+    """What the signs of the changes look like, "" where like nothing known."""
     code = hint(told, around.measured, around.water)
     if code in NATURAL:
-        return [code]
+        return code
     if code != UNKNOWN:
-        return ["contamination"]
+        return "contamination"
     signs = {parameter_of(e.channel) or e.channel: 1 if e.value > e.expected else -1 for e in told}
     if around.water != "river":
-        return []
+        return ""
     if set(signs) <= {"do", "do_sat", "ph", "orp"} and signs.get("do", signs.get("do_sat")) == signs.get("ph", 0):
-        return ["daylight"]
+        return "daylight"
     salt = signs.get("spcond", signs.get("conductivity", 0))
     if salt < 0 and signs.get("water_level", signs.get("flow", 0)) > 0:
-        return ["snowmelt"]
-    if salt and "water_level" in signs:
-        return ["tide"]
-    return []
+        return "snowmelt"
+    return "tide" if salt and "water_level" in signs else ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ewarn.contracts import Alert, Cause, Millis, Priority
+from ewarn.contracts import Alert, Millis, Priority
 from ewarn.core.alarms import AlarmMachine, AlarmRecord, Context
 from ewarn.core.pipeline import Step
 
@@ -54,7 +54,7 @@ class HealthAlarms:
         for kind, machine in self._machines.items():
             reason = ills.get(kind, "")
             onset = self._lasts_since(kind, reason)
-            context = Context(Cause.NONE, detail={"reason": reason} if reason else {})
+            context = Context(detail={"reason": reason} if reason else {})
             if not reason or self._now - onset >= 1000 * _DELAYS_S.get(reason.partition(":")[0], 0.0):
                 self._note(step, machine, machine.update(self._now, bool(reason), onset, context))
         return step

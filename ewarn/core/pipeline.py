@@ -7,7 +7,7 @@ here: an earlier one counts as the latest known.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ewarn.config import Station
 from ewarn.contracts import (
@@ -103,10 +103,10 @@ class Pipeline:
         d = station.detection
         self._delays = {alarm: self._delay(alarm) for alarm in (CONTAMINATION, CHANGE)}
         self._delays[SENSOR] = self._delay(SENSOR, _SENSOR_ON, _SENSOR_OF)
-        self._limits = {c.id: c.alarm_span for c in station.channels.values() if c.alarm_span is not None}
-        for channel in self._limits:
-            self._add(f"{LIMIT}-{channel}", Priority.HIGH, alarms or {})
-            self._delays[f"{LIMIT}-{channel}"] = self._delay(f"{LIMIT}-{channel}")
+        self._limits = {f"{LIMIT}-{c.id}": (c.id, c.alarm_span) for c in station.channels.values() if c.alarm_span}
+        for alarm in self._limits:
+            self._add(alarm, Priority.HIGH, alarms or {})
+            self._delays[alarm] = self._delay(alarm)
         self._baseline = Baseline(round(d.accept_after * 1000))
         self.detectable: dict[str, float] = {}
         self._measured: Millis | None = None
@@ -198,6 +198,10 @@ class Pipeline:
     def _active(self, alarm: str) -> bool:
         return self._machines[alarm].record.active
 
+    def _turns(self, alarm: str, holds: bool) -> bool:
+        """Whether the condition as it is now changes the alarm's state."""
+        return not self.muted and holds != self._active(alarm)
+
     def _take(self, step: Step, measured: Sample) -> None:
         sample, computed = self._composites.extend(measured)
         step.computed += computed
@@ -223,7 +227,7 @@ class Pipeline:
         if alarm == CONTAMINATION and holds and not before:
             self._detection.budget.raised(verdict.time)
             self._baseline.begin(verdict.time, verdict.evidence)
-        if self.muted or holds == self._active(alarm):
+        if not self._turns(alarm, holds):
             return
         detail: dict[str, str] = {}
         if holds and verdict.cause is Cause.CONTAMINATION:
@@ -237,25 +241,24 @@ class Pipeline:
 
     def _check_limits(self, step: Step, sample: Sample) -> None:
         """Hard limits alarm whatever detection says, from the first sample on."""
-        for channel, (low, high) in self._limits.items():
+        for alarm, (channel, (low, high)) in self._limits.items():
             value = sample.values.get(channel)
             if value is None:
                 continue
-            alarm = f"{LIMIT}-{channel}"
-            holds = self._delays[alarm].update(sample.time, not low <= value <= high)
-            if not self.muted and holds != self._active(alarm):
+            delay = self._delays[alarm]
+            holds = delay.update(sample.time, not low <= value <= high)
+            if self._turns(alarm, holds):
                 detail = {"channel": channel, "value": f"{value:.9g}", "limits": f"{low:g} to {high:g}"}
-                machine = self._machines[alarm]
-                self._note(step, alarm, machine.update(sample.time, holds, self._delays[alarm].onset, _of(detail)))
+                context = Context(detail=detail)
+                self._note(step, alarm, self._machines[alarm].update(sample.time, holds, delay.onset, context))
 
     def _follow_baseline(self, step: Step, time: Millis, by: str = "") -> None:
         """An alert whose water has not come back leaves a quieter alarm behind when it ends."""
         stands = self._baseline.stays_away
-        if self.muted or stands == self._active(BASELINE):
-            return
-        detail = {} if stands else {"reason": self._baseline.ended or "alarmed_again"}
-        alert = self._machines[BASELINE].update(time, stands, self._baseline.began or time, _of(detail))
-        self._note(step, BASELINE, alert if alert is None or not by else replace(alert, by=by))
+        if self._turns(BASELINE, stands):
+            context = Context(detail={} if stands else {"reason": self._baseline.ended or "alarmed_again"})
+            machine, began = self._machines[BASELINE], self._baseline.began or time
+            self._note(step, BASELINE, machine.update(time, stands, began, context, by))
 
     def _measure(self, sample: Sample, *, quiet: bool) -> None:
         """Once a day, on quiet water, what would be the least that is found."""
@@ -284,12 +287,9 @@ class Pipeline:
             # An alarm that was active before a restart stays until the probe is heard.
             heard = self._heard.setdefault(probe.id, 0 if self._active(alarm) else self._now)
             silent = self._now - heard >= limit
-            if silent != self._active(alarm):
-                detail = (
-                    {"probe": probe.id, "reason": self._silence.get(probe.id, "no_reply")}
-                    if silent
-                    else {"probe": probe.id}
-                )
+            if self._turns(alarm, silent):
+                why = {"reason": self._silence.get(probe.id, "no_reply")} if silent else {}
+                detail = {"probe": probe.id} | why
                 context = Context(Cause.COMMUNICATION, detail=detail)
                 self._note(step, alarm, self._machines[alarm].update(self._now, silent, heard, context))
             self._watch_rate(step, probe.id)
@@ -298,7 +298,7 @@ class Pipeline:
         """A probe that is heard, but less than it used to be."""
         rate, alarm = self._rates[probe], f"rate-{probe}"
         rate.tick(self._now)
-        if rate.sparse != self._active(alarm):
+        if self._turns(alarm, rate.sparse):
             detail = {"probe": probe} | ({"reason": "sparse"} if rate.sparse else {})
             context = Context(Cause.COMMUNICATION, detail=detail)
             self._note(step, alarm, self._machines[alarm].update(self._now, rate.sparse, rate.since, context))
@@ -307,10 +307,6 @@ class Pipeline:
         if alert is not None:
             step.alerts.append(alert)
             step.alarms[alarm] = self._machines[alarm].record
-
-
-def _of(detail: dict[str, str]) -> Context:
-    return Context(Cause.NONE, detail=detail)
 
 
 def _suspect(verdict: Verdict) -> dict[str, str]:

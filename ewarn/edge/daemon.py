@@ -369,7 +369,7 @@ class Edge:
 
     def _status(self, recorder: Recorder, uplink: Uplink) -> str:
         probes = self._acquisition.states
-        silent = [name for name, state in probes.items() if state.reason]
+        silent = [name for name, state in probes.items() if state.reason or state.last_good is None]
         parts = [f"{len(probes)} probes", f"silent: {', '.join(silent)}" if silent else "all deliver"]
         parts += [f"{self._counts.outbox_rows} rows wait", uplink.problem, recorder.problem]
         return "; ".join(filter(None, parts)).replace("\n", " ")

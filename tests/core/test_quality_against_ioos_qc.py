@@ -30,7 +30,7 @@ OFF = {
 SPEC = replace(
     station_from({"station": {"id": "q"}, "channels": {"ph": {"resolution": 0.01}}}, Path("q.toml")).channels["ph"], **OFF
 )
-PLANT = Path("/work/shared/data/plant-2018.csv.gz")
+PLANT = Path(__file__).resolve().parents[3] / "shared" / "data" / "plant-2018.csv.gz"
 
 
 def walk(seed):

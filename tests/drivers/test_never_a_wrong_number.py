@@ -4,7 +4,8 @@ import asyncio
 import random
 
 import pytest
-from fake_modbus import Device, checksum
+from fake_modbus import Device
+from line_faults import fewer, more, refit, wrong_function, wrong_unit
 from modbus_tally import Tally, poll_all, poll_once
 
 from ewarn.errors import EwarnError
@@ -15,34 +16,8 @@ ADDRESSES = [0, 1, 2, 3, 40, 41, 80, 81, 82, 83, 120, 121]  # blocks of 4, 2, 4,
 READS = 44
 
 
-def refit(reply, change):
-    """RTU reply with changed body and a right check sum."""
-    body = change(bytearray(reply[:-2]))
-    return bytes(body) + checksum(bytes(body))
-
-
 def once(n, k):
     return n % 7 == k
-
-
-def wrong_function(body):
-    body[1] ^= 7
-    return body
-
-
-def wrong_unit(body):
-    body[0] = 9
-    return body
-
-
-def fewer(body):
-    body[2] -= 2
-    return body[:-2]
-
-
-def more(body):
-    body[2] += 2
-    return body + b"\x12\x34"
 
 
 FAULTS = {

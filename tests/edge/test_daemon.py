@@ -20,10 +20,9 @@ from mosquitto import Mosquitto
 from servers import free_port
 from steps import T0, commit, full_step
 
-from ewarn import mqtt
 from ewarn.contracts import AlarmState, Label, Quality, Readiness, Reading
 from ewarn.core.pipeline import Step
-from ewarn.edge import acquisition, daemon, recorder
+from ewarn.edge import daemon
 from ewarn.edge.daemon import FILE, Edge
 from ewarn.edge.journal import Journal
 from ewarn.edge.recorder import Recorder
@@ -33,20 +32,7 @@ from ewarn.registry import make_drivers
 UNACK, RTNUN, NORM = AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED_UNACKNOWLEDGED, AlarmState.NORMAL
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(acquisition, "REST_S", 0.3)
-    monkeypatch.setattr(acquisition, "BACKOFF_MOST_S", 0.2)
-    monkeypatch.setattr(mqtt, "MAX_BACKOFF", 0.3)
-    monkeypatch.setattr(recorder, "RETRY_S", 0.05)
-    monkeypatch.setattr(daemon, "_HEALTH_S", 0.1)
-
-
-@pytest.fixture
-async def house(tmp_path):
-    home = House(tmp_path)
-    async with home.gateway:
-        yield home
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 # At the start

@@ -10,10 +10,9 @@ from house import SPEED, STEP_MS, House, Level, Raising, accepted, state, until
 from manager import Manager
 from steps import T0
 
-from ewarn import mqtt
 from ewarn.contracts import AlarmState, Quality
 from ewarn.core.health_alarms import PREFIX
-from ewarn.edge import acquisition, daemon, recorder, timed, uplink
+from ewarn.edge import acquisition, daemon, timed, uplink
 from ewarn.edge.daemon import Edge
 from ewarn.edge.notify import Notifier
 from ewarn.registry import make_drivers
@@ -23,21 +22,9 @@ UNACK, RTNUN, NORM = AlarmState.UNACKNOWLEDGED, AlarmState.RETURNED_UNACKNOWLEDG
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(acquisition, "REST_S", 0.3)
-    monkeypatch.setattr(acquisition, "BACKOFF_MOST_S", 0.2)
-    monkeypatch.setattr(mqtt, "MAX_BACKOFF", 0.3)
-    monkeypatch.setattr(recorder, "RETRY_S", 0.05)
-    monkeypatch.setattr(daemon, "_HEALTH_S", 0.1)
+def quicker(quick, monkeypatch):
     monkeypatch.setattr(daemon, "_WATCH_S", 0.05)
     monkeypatch.setattr(uplink, "REFUSED_PAUSE_MOST", 0.1)
-
-
-@pytest.fixture
-async def house(tmp_path):
-    home = House(tmp_path)
-    async with home.gateway:
-        yield home
 
 
 def ill(edge, kind):

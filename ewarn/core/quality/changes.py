@@ -45,37 +45,19 @@ class Changes:
         """Whether the value taken last stood out between the one before it and this one, which comes next."""
         if self._run < 2:
             return False
-        size = abs(self._last - (self._before + value) / 2)
-        usual = self._middles
-        if usual is None:
-            return size > self._spike
-        found = size > usual.limit
-        if self._turn == 0:
-            usual.learn(size)
-        return found
+        return self._beyond(abs(self._last - (self._before + value) / 2), self._middles, self._spike)
 
     def is_spike(self, value: float) -> bool:
         """Whether this one, which is not taken yet, stands out from the two before it."""
         if self._run < 2:
             return False
-        size = abs(value - (self._last + self._before) / 2)
-        usual = self._news
-        if usual is None:
-            return size > self._spike
-        found = size > usual.limit
-        if self._turn == 0:
-            usual.learn(size)
-        return found
+        return self._beyond(abs(value - (self._last + self._before) / 2), self._news, self._spike)
 
     def take(self, time: Millis, value: float) -> bool:
         """Take it; tell whether it came too fast."""
         fast, last = False, self._last
         if self._run:
-            rate = abs(value - last) * 60_000 / (time - self._time)
-            usual = self._rates
-            fast = rate > (self._rate if usual is None else usual.limit)
-            if usual is not None and self._turn == 0:
-                usual.learn(rate)
+            fast = self._beyond(abs(value - last) * 60_000 / (time - self._time), self._rates, self._rate)
         self._before, self._last, self._time = last, value, time
         self._run += 1
         # Learn from every third or fourth by turns: enough for what is usual, and in step with no wiper.
@@ -83,3 +65,12 @@ class Changes:
             self._stride = self._turn = 7 - self._stride
         self._turn -= 1
         return fast
+
+    def _beyond(self, size: float, usual: UsualMost | None, given: float) -> bool:
+        """Whether it is more than the limit, which is learned from it, by turns, where none is given."""
+        if usual is None:
+            return size > given
+        found = size > usual.limit
+        if self._turn == 0:
+            usual.learn(size)
+        return found
