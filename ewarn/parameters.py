@@ -112,6 +112,8 @@ ALTERNATIVE_UNITS: dict[str, tuple[str, ...]] = {
 """Units that a record may come in besides the parameter's own."""
 
 PREFIXES = ("upstream_", "plant_")
+RESERVED_CHANNELS = frozenset({"t", "q", "why", "boot", "seq", "backfill"})
+"""What no channel can be called: such keys of a row on the wire say something else."""
 CHANNEL_ID = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 

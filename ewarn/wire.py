@@ -32,11 +32,15 @@ from ewarn.contracts import (
     Verdict,
 )
 from ewarn.errors import PermanentError
+from ewarn.parameters import RESERVED_CHANNELS
 from ewarn.times import from_text, to_text
 
 VERSION = 1
 ROOT = "ewarn/v1"
-STREAMS = ("obs", "verdict", "event", "gap")
+COLLECTOR = "_collector"
+"""Takes the place of a station in a collector's own topics; no station can be called so."""
+STREAMS = ("event", "gap", "obs", "verdict")
+"""The most urgent first."""
 DOCUMENTS = ("status", "meta", "health")
 MAX_PAYLOAD = 200_000
 """Bytes before compression that a batch is kept under; brokers are set to take 262,144."""
@@ -172,10 +176,6 @@ def revise(row: Row, reading: Reading) -> Row:
     return {**row, "q": flags, "why": {**row.get("why", {}), reading.channel: reading.reason}}
 
 
-NOT_CHANNELS = frozenset({"t", "q", "why", "boot", "seq", "backfill"})
-"""Keys of an obs row that are no channel."""
-
-
 def readings_of(row: Row) -> list[Reading]:
     """The readings of an obs row. Raises WireError."""
     try:
@@ -184,7 +184,7 @@ def readings_of(row: Row) -> list[Reading]:
         readings = [
             Reading(name, time, _number(row[name]), _flag(flags.get(name, 1), present=True), str(why.get(name, "")))
             for name in row
-            if name not in NOT_CHANNELS
+            if name not in RESERVED_CHANNELS
         ]
         readings += [
             Reading(name, time, None, _flag(flag, present=False), str(why.get(name, "")))

@@ -24,7 +24,7 @@ from ewarn.central.lacks import Lacks
 from ewarn.central.parked import ParkedFile
 from ewarn.central.silence import Silence
 from ewarn.central.stations import StationView
-from ewarn.central.topics import COLLECTOR, addressed, status_topic, subscriptions
+from ewarn.central.topics import addressed, status_topic, subscriptions
 from ewarn.central.writer import Batch, Job, Writer
 from ewarn.config import Central
 from ewarn.contracts import Alert, Clock, Store
@@ -93,7 +93,9 @@ class Collector:
         self._silence = Silence(central.data / "silence.json")
         self._reader = Reader(self._known.parameters, self._render, self._names)
         self._parked = ParkedFile(central.data)
-        self._writer = Writer(central.name, store, self._parked, clock, read=self._read, settled=self._settle)
+        self._writer = Writer(
+            central.name, store, self._parked, clock, read=self._read, settled=self._settle, back=self._look_again
+        )
         self._status_topic = status_topic(central)
         self._link = Link(
             central.broker,
@@ -109,7 +111,6 @@ class Collector:
         self._lacks = Lacks(central.name, self._writer.read, self._link.publish, clock)
         self._deaf = 0.0
         self._owing = False
-        self._was_away = False
 
     @property
     def problem(self) -> str:
@@ -155,7 +156,7 @@ class Collector:
 
     def _status(self, state: str) -> bytes:
         content = {"collector": self._central.collector, "state": state}
-        return wire.document(COLLECTOR, self._clock.now(), "", content)
+        return wire.document(wire.COLLECTOR, self._clock.now(), "", content)
 
     def _view(self, station: str) -> StationView:
         if station not in self.stations:
@@ -225,6 +226,10 @@ class Collector:
         if parked:
             _log.warning("%d things cannot be stored; see %s", parked, self._parked.path)
 
+    def _look_again(self) -> None:
+        """The database was away: it may be another one now."""
+        self._lacks.look_again()
+
     async def _watch(self) -> None:
         """Raise and clear the alarm about silent stations; ask for what there was no room for."""
         while True:
@@ -232,10 +237,6 @@ class Collector:
             now = asyncio.get_running_loop().time()
             if self._writer.problem:
                 self._deaf = now  # a full window brings nothing: that is not the stations' silence
-                self._was_away = True
-            elif self._was_away:
-                self._was_away = False
-                self._lacks.look_again()
             for view in self.stations.values():
                 alert = self._silence.watch(view, self._clock.now(), now, self._limit, self._deaf)
                 if alert is not None:

@@ -29,7 +29,9 @@ Rows = tuple[str, str]
 class Publish(Protocol):
     """Sends a message and returns when the broker has it. Raises LinkDown, PublishRefused."""
 
-    def __call__(self, topic: str, payload: bytes, *, expiry: int | None = None) -> Awaitable[object]:
+    def __call__(
+        self, topic: str, payload: bytes, *, retain: bool = False, expiry: int | None = None
+    ) -> Awaitable[object]:
         """Send."""
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from ewarn import wire
+from ewarn.central.confirmations import Publish
 from ewarn.contracts import Clock, Millis, Point
 from ewarn.errors import LinkDown, PublishRefused, StoreUnavailable
 from ewarn.times import from_text, to_text
@@ -27,13 +28,6 @@ _AGAIN = 1.0
 
 Read = Callable[[str, Mapping[str, str], Millis, Millis], Awaitable[Sequence[Point]]]
 """As `ewarn.contracts.Store.read`."""
-
-
-class Publish(Protocol):
-    """Sends a message and returns when the broker has it. Raises LinkDown, PublishRefused."""
-
-    def __call__(self, topic: str, payload: bytes, *, retain: bool = False) -> Awaitable[object]:
-        """Send."""
 
 
 class Lacks:

@@ -6,9 +6,6 @@ from ewarn import wire
 from ewarn.config import Central
 from ewarn.config.common import STATION_ID
 
-COLLECTOR = "_collector"
-"""Takes the place of a station in a collector's own topics; no station can be called so."""
-
 
 def subscriptions(central: Central) -> list[str]:
     """Topic filters of a central: the streams shared in its own group, the documents for each collector itself."""
@@ -23,7 +20,7 @@ def subscriptions(central: Central) -> list[str]:
 def status_topic(central: Central) -> str:
     """Where a collector says whether it is there; one of several has a topic of its own."""
     own = () if central.collector == central.name else (central.collector,)
-    return wire.topic(COLLECTOR, central.name, "status", *own)
+    return wire.topic(wire.COLLECTOR, central.name, "status", *own)
 
 
 def addressed(topic: str) -> tuple[str, str, str]:

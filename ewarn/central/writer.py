@@ -79,6 +79,7 @@ class Writer:
         clock: dates what is parked.
         read: gives what is in a message; it does not raise.
         settled: called with a batch that is done, the number of points stored and of things parked.
+        back: called when the store takes points again after it did not.
     """
 
     def __init__(
@@ -90,11 +91,12 @@ class Writer:
         *,
         read: Callable[[Message], Parcel],
         settled: Callable[[Batch, int, int], None],
+        back: Callable[[], None] = lambda: None,
     ) -> None:
         self.problem = ""
         self.waiting = 0
         self._central, self._store, self._parked, self._clock = central, store, parked, clock
-        self._read, self._settled = read, settled
+        self._read, self._settled, self._back = read, settled, back
         self._queue: asyncio.PriorityQueue[tuple[int, int, Job]] = asyncio.PriorityQueue()
         self._number = itertools.count()
         self._thread = StoreThread()
@@ -176,6 +178,7 @@ class Writer:
             _log.warning("the database is not available; data waits meanwhile: %s", problem)
         elif self.problem and not problem:
             _log.info("the database is available again")
+            self._back()
         self.problem = problem
 
     def _write(self, batch: Batch) -> tuple[int, int]:

@@ -104,6 +104,8 @@ async def _run_with(settings: _Settings, orders: _Orders) -> _Settings | None:
         if orders.reload.is_set() and not orders.stop.is_set():
             orders.reload.clear()
             following = _reload(orders)
+    if following is None:
+        orders.notifier.say("STOPPING=1")
     end.set()
     await running
     return None if orders.stop.is_set() else following

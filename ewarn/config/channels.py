@@ -11,10 +11,18 @@ from typing import Any
 from ewarn.config.formula import Formula, formula_of, misplaced
 from ewarn.config.tables import ChannelTable, ClimateTable, Span
 from ewarn.errors import ConfigError
-from ewarn.parameters import ALTERNATIVE_UNITS, CHANNEL_ID, INDEX, PARAMETERS, PREFIXES, Parameter, parameter_of
+from ewarn.parameters import (
+    ALTERNATIVE_UNITS,
+    CHANNEL_ID,
+    INDEX,
+    PARAMETERS,
+    PREFIXES,
+    RESERVED_CHANNELS,
+    Parameter,
+    parameter_of,
+)
 from ewarn.toml import convert
 
-RESERVED_CHANNELS = frozenset({"t", "seq", "boot", "q", "why", "backfill"})
 _OF_COMPOSITES = frozenset(
     {"formula", "parameter", "unit", "role", "resolution", "fail_span", "suspect_span", "alarm_span"}
 )

@@ -267,5 +267,5 @@ def _detectors(raw: StationFile, file: str) -> tuple[DetectorSpec, ...]:
     slow_river = raw.station.water == "river" and raw.detection.step >= SLOW_S
     usual = RIVER_DETECTORS if slow_river else USUAL_DETECTORS
     # In treated water one dosing line moves one channel.
-    options = {"alone": True} if raw.station.water == "treated" and usual is USUAL_DETECTORS else {}
+    options = {"alone": True} if raw.station.water == "treated" else {}
     return tuple(specs) or tuple(DetectorSpec(name, dict(options), "detectors") for name in usual)

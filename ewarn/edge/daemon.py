@@ -177,7 +177,6 @@ class Edge:
         try:
             await self._until(stopped, [*parts, judging, sending])
         finally:
-            self._notifier.say("STOPPING=1")
             self._halt.set()
             await _cancel([*parts, stopped])
             await self._judge_the_rest(judging)
@@ -317,17 +316,18 @@ class Edge:
             log.error("the journal cannot be read: %s; detection goes on with what it gave", error)  # noqa: TRY400
         while self._meanwhile:
             await warmer.do(partial(self._catch_up, shadow, _CATCH_UP))
-        await self._think(partial(self._hand_over, shadow, now))
+        await self._think(partial(self._hand_over, shadow))
 
     def _catch_up(self, shadow: Pipeline, most: int) -> None:
         for _ in range(min(most, len(self._meanwhile))):
             shadow.accept(*self._meanwhile.popleft())
 
-    def _hand_over(self, shadow: Pipeline, now: Millis) -> None:
+    def _hand_over(self, shadow: Pipeline) -> None:
         """On the thread of detection, so that nothing comes between."""
         self._catch_up(shadow, len(self._meanwhile))
         while self._words:
-            shadow.classify(now, self._words.popleft())
+            word = self._words.popleft()
+            shadow.classify(word.time, word)
         self._pipeline.adopt(shadow)
 
     def _replay(self, journal: Journal, shadow: Pipeline, now: Millis) -> None:
@@ -352,7 +352,7 @@ class Edge:
                 self._conclude(now, (), step)
             alive = not self._acquisition.stalled and not uplink.stalled
             self._notifier.say(f"STATUS={self._status(recorder, uplink)}", *(["WATCHDOG=1"] if alive else []))
-            await asyncio.sleep(_WATCH_S)
+            await asyncio.sleep(min(_WATCH_S, self._notifier.watchdog / 3 or _WATCH_S))
 
     def _ills(self, journal: Journal, recorder: Recorder, uplink: Uplink) -> dict[str, str]:
         return ills(

@@ -22,20 +22,19 @@ import msgspec
 
 from ewarn.contracts import USABLE, Alert, Classification, Label, Millis, Quality, Reading, Verdict
 from ewarn.core.alarms import AlarmRecord
-from ewarn.edge.asides import keep_newest
 from ewarn.edge.journal_file import open_file, read_only
-from ewarn.edge.outbox import DAMAGED, KEEP_ALERTS_MS, KEEP_MS, LARGEST, PRUNE_ROWS, ROOM, Outbox
+from ewarn.edge.outbox import KEEP_ALERTS_MS, KEEP_MS, LARGEST, PRUNE_ROWS, ROOM, Outbox, encode
 from ewarn.edge.salvage import salvage
+from ewarn.edge.thinning import DAMAGED, decode_row
 from ewarn.errors import StoreUnavailable
+from ewarn.sqlite_files import keep_newest
 from ewarn.wire import WireError, alert_of, alert_row, obs_rows, revise, verdict_row
 
 log = logging.getLogger(__name__)
 
 _AHEAD_MS: Millis = 60_000
-_encode = msgspec.json.Encoder().encode
 _Body = list[tuple[str, Millis, float | None, int, str]]
 _decode = msgspec.json.Decoder(_Body).decode
-_decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Result(Protocol):
@@ -94,6 +93,7 @@ class Journal(Outbox):
     ) -> None:
         super().__init__(path, db, boot, room)
         self.quarantined = quarantined
+        self._begun = True
         self._sent: dict[str, Millis] = {}
 
     @classmethod
@@ -140,14 +140,17 @@ class Journal(Outbox):
         with self._lock:
             self._db.close()
             self._db, quarantined = open_file(self.path, now, doubtful=True)
-            if quarantined is None:
+            if quarantined is not None:
+                self.quarantined, self.boot, self._begun = quarantined, f"{self.boot}.{now:x}", False
+                self._sent.clear()
+            if self._begun:
                 return
-            self.quarantined, self.boot = quarantined, f"{self.boot}.{now:x}"
-            self._sent.clear()
         try:
             self.address(self.centrals)
             self._begin(now)
+            self._begun = True
         except (sqlite3.Error, OSError) as error:
+            self._db.close()  # the next commit fails, and renews again
             raise StoreUnavailable(f"{self.path} cannot be written: {error}") from error
 
     def _first(self) -> int:
@@ -191,11 +194,11 @@ class Journal(Outbox):
             said = {alert.alarm: alert_row(alert) for alert in step.alerts}
             self._db.executemany(
                 "INSERT OR REPLACE INTO alarms VALUES (?, ?, ?)",
-                [(a, _encode(r), _encode(said.get(a, {}))) for a, r in step.alarms.items()],
+                [(a, encode(r), encode(said.get(a, {}))) for a, r in step.alarms.items()],
             )
             self._db.executemany(
                 "INSERT OR IGNORE INTO occurrences(alarm, occurrence, time, body) VALUES (?, ?, ?, ?)",
-                [(a.alarm, a.occurrence, a.time, _encode(alert_row(a))) for a in step.alerts if a.number == 1],
+                [(a.alarm, a.occurrence, a.time, encode(alert_row(a))) for a in step.alerts if a.number == 1],
             )
             self._count("accepted", len(identities))
             self._count("repeats", len(inputs) - len(identities))
@@ -271,7 +274,7 @@ class Journal(Outbox):
         found = {}
         for alarm, body in rows:
             with contextlib.suppress(*DAMAGED):
-                found[alarm] = _decode_row(body)
+                found[alarm] = decode_row(body)
         return {alarm: row for alarm, row in found.items() if row}
 
     def classify(self, now: Millis, alarm: str, occurrence: int, label: Label, by: str) -> Classification:
@@ -290,7 +293,7 @@ class Journal(Outbox):
             (body,) = self._db.execute(
                 "SELECT body FROM occurrences WHERE alarm = ? AND occurrence = ?", (alarm, occurrence)
             ).fetchone()
-        return Classification(alert_of("", _decode_row(body)), label, by, now)
+        return Classification(alert_of("", decode_row(body)), label, by, now)
 
     def words(self) -> list[Classification]:
         """What operators said of alerts, in order of time."""
@@ -299,7 +302,7 @@ class Journal(Outbox):
         found = []
         for body, label, by, said in rows:
             try:
-                found.append(Classification(alert_of("", _decode_row(body)), Label(label), by, said))
+                found.append(Classification(alert_of("", decode_row(body)), Label(label), by, said))
             except (*DAMAGED, WireError) as error:
                 log.error("an operator's word on an alert is damaged: %s", error)  # noqa: TRY400
         return found
@@ -338,7 +341,7 @@ class Journal(Outbox):
             return
         body: _Body = [(r.channel, r.time, r.value, int(r.quality), r.reason) for r in readings]
         time = max(r.time for r in readings)
-        self._db.execute("INSERT INTO journal(time, live, body) VALUES (?, ?, ?)", (time, live, _encode(body)))
+        self._db.execute("INSERT INTO journal(time, live, body) VALUES (?, ?, ?)", (time, live, encode(body)))
         self._db.executemany(
             "INSERT INTO newest VALUES (?, ?) ON CONFLICT(channel) DO UPDATE SET time = MAX(time, excluded.time)",
             [(r.channel, r.time) for r in readings],
@@ -354,7 +357,7 @@ class Journal(Outbox):
             waiting = self._db.execute("SELECT seq, body FROM outbox WHERE kind = 'obs' AND time = ?", (reading.time,))
             for seq, body in waiting.fetchall():
                 with contextlib.suppress(*DAMAGED):
-                    row = _encode(revise(_decode_row(body), reading))
+                    row = encode(revise(decode_row(body), reading))
                     self._db.execute("UPDATE outbox SET body = ? WHERE seq = ?", (row, seq))
         self._send("obs", obs_rows(revisions))
 

@@ -6,12 +6,11 @@ import contextlib
 import logging
 import math
 import sqlite3
-import time
 from pathlib import Path
 
 from ewarn.contracts import Millis
-from ewarn.edge.asides import beside, set_aside
 from ewarn.errors import StoreUnavailable
+from ewarn.sqlite_files import CHECK_S, beside, checked, set_aside
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +18,6 @@ _BUSY_S = 2.0
 """Seconds to wait for another process that writes; then it counts as a disk that does not take it."""
 _LOG_BYTES = 8_000_000
 """What SQLite's log beside the file is cut down to when it is done with it."""
-_CHECK_S = 10.0
-"""Seconds that the check at the opening may take; what it did not come to shows itself when it is read."""
-_STEPS = 10_000
-"""Of SQLite's machine, after which the time is looked at."""
 ROW_BYTES = 120
 """What a row of the outbox takes beside its body, in the table and in its indexes."""
 _VERSION = 5
@@ -100,7 +95,7 @@ def open_file(path: Path, now: Millis, *, doubtful: bool = False) -> tuple[sqlit
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        quarantined = None if _sound(path, math.inf if doubtful else _CHECK_S) else set_aside(path, now)
+        quarantined = None if _sound(path, math.inf if doubtful else CHECK_S) else set_aside(path, now)
         return _connect(path), quarantined
     except (sqlite3.Error, OSError) as error:
         raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
@@ -137,7 +132,7 @@ def _sound(path: Path, seconds: float) -> bool:
         return False
     try:
         with contextlib.closing(_connect(path)) as db:
-            verdict = _checked(db, seconds)
+            verdict = checked(db, seconds)
             for probe in _PROBES:
                 db.execute(probe).fetchone()
     except sqlite3.DatabaseError as error:
@@ -146,21 +141,6 @@ def _sound(path: Path, seconds: float) -> bool:
         log.error("%s: %s", path, error)  # noqa: TRY400  (what is wrong with the file, not where we are)
         return False
     return verdict == "ok"
-
-
-def _checked(db: sqlite3.Connection, seconds: float) -> str:
-    """What is wrong with the file, "ok" where nothing, as far as there is time to look."""
-    end = time.monotonic() + seconds
-    db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
-    try:
-        return str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname != "SQLITE_INTERRUPT":
-            raise
-        log.info("the file is too large to be looked through within %.0f s", seconds)
-        return "ok"
-    finally:
-        db.set_progress_handler(None, 0)
 
 
 def _is_damage(error: sqlite3.OperationalError) -> bool:

@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 
 from ewarn.contracts import Millis
-from ewarn.edge.asides import remove_asides
-from ewarn.edge.thinning import drop_delivered, drop_journal, thin
+from ewarn.edge.thinning import DAMAGED, decode_row, drop_delivered, drop_journal, thin
+from ewarn.sqlite_files import remove_asides
 from ewarn.times import from_text
+from ewarn.wire import STREAMS
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +38,13 @@ RESERVE = 64_000_000
 """Bytes of the disk that stay free for others, or a twentieth of it where that is less."""
 PRUNE_ROWS = 2000
 LARGEST = 2**63 - 1
-DAMAGED = (msgspec.MsgspecError, ValueError, TypeError)
-ASK_ORDER = ("event", "gap", "obs", "verdict")
-"""In which order a central is given what it asks for."""
-_ANY_KIND = "kind IN ('event', 'gap', 'obs', 'verdict')"
+_ANY_KIND = "kind IN ({})".format(", ".join(f"'{kind}'" for kind in STREAMS))
 """Said so that SQLite uses its index of what waits."""
 _SPARE = 500_000
 """Bytes that the file has to have free inside while the disk is full."""
 _ROUNDS = 5
 """How often at most one commit makes room; what is more is made by the next."""
-_encode = msgspec.json.Encoder().encode
-_decode_row = msgspec.json.Decoder(dict[str, Any]).decode
+encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ class Outbox:
                 if found and (len(found) >= limit or size > max_bytes):
                     break
                 try:
-                    found.append(OutboxRow(seq, boot, kind, time, _decode_row(body), self._names(owed)))
+                    found.append(OutboxRow(seq, boot, kind, time, decode_row(body), self._names(owed)))
                 except DAMAGED:
                     damaged.append(seq)
         if damaged:
@@ -208,7 +205,7 @@ class Outbox:
             if known is not None and known.at == at:
                 return False
             (until,) = self._db.execute("SELECT COALESCE(MAX(seq), 0) FROM outbox").fetchone()
-            self._keep_ask(central, _Ask(at, since, until, ASK_ORDER[0], since))
+            self._keep_ask(central, _Ask(at, since, until, STREAMS[0], since))
         return True
 
     def owe_again(self, central: str, limit: int) -> int | None:
@@ -236,7 +233,7 @@ class Outbox:
             if rows:
                 ask.time, ask.seq = rows[-1]
             else:
-                left = ASK_ORDER[ASK_ORDER.index(ask.kind) + 1 :]
+                left = STREAMS[STREAMS.index(ask.kind) + 1 :]
                 ask.kind, ask.time, ask.seq = left[0] if left else "", ask.since, 0
             self._keep_ask(central, ask)
             return len(rows) if ask.kind else None
@@ -252,7 +249,7 @@ class Outbox:
             return None
 
     def _keep_ask(self, central: str, ask: _Ask) -> None:
-        self._db.execute("UPDATE centrals SET ask = ? WHERE name = ?", (_encode(ask), central))
+        self._db.execute("UPDATE centrals SET ask = ? WHERE name = ?", (encode(ask), central))
 
     def _waiting(self, bit: int, until: int, limit: int) -> int:
         """Rows up to `until` that wait for a central, counted up to `limit`."""
@@ -267,7 +264,7 @@ class Outbox:
         owed = sum(1 << bit for bit in self._bits.values())
         self._db.executemany(
             "INSERT INTO outbox(boot, kind, time, owed, body) VALUES (?, ?, ?, ?, ?)",
-            [(self.boot, kind, from_text(body["t"]), owed, _encode(body)) for body in bodies],
+            [(self.boot, kind, from_text(body["t"]), owed, encode(body)) for body in bodies],
         )
 
     def _outbox_counts(self) -> tuple[int, int, int, dict[str, Millis], tuple[str, ...]]:
@@ -308,7 +305,8 @@ class Outbox:
     def _prune_delivered(self, now: Millis) -> int:
         """Drop some delivered rows that nobody may ask for any more. Returns how many."""
         gone = 0
-        for kind, keep in (("event", KEEP_ALERTS_MS), *((kind, KEEP_MS) for kind in ("gap", "obs", "verdict"))):
+        for kind in STREAMS:
+            keep = KEEP_ALERTS_MS if kind == "event" else KEEP_MS
             gone += self._db.execute(
                 "DELETE FROM outbox WHERE seq IN (SELECT seq FROM outbox INDEXED BY outbox_delivered "
                 "WHERE kind = ? AND time < ? AND owed = 0 ORDER BY time LIMIT ?)",

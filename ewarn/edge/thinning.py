@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from ewarn.contracts import Millis
-from ewarn.wire import NOT_CHANNELS, Gap, WireError, gap_of, gap_row
+from ewarn.parameters import RESERVED_CHANNELS
+from ewarn.wire import Gap, WireError, gap_of, gap_row
 
 STRETCH = 200
 """Rows that are looked at together."""
@@ -25,8 +26,8 @@ _CHUNK = 250
 """Delivered rows of a kind that go at once."""
 _JOURNAL_LEAST_MS: Millis = 7 * 86_400_000
 """What of the journal stays however full the disk is: detection is rebuilt from it."""
-_DAMAGED = (msgspec.MsgspecError, ValueError, TypeError)
-_decode_row = msgspec.json.Decoder(dict[str, Any]).decode
+DAMAGED = (msgspec.MsgspecError, ValueError, TypeError)
+decode_row = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass(slots=True)
@@ -109,9 +110,9 @@ def _channels(kind: str, body: bytes) -> tuple[str, ...]:
     if kind != "obs":
         return ()
     try:
-        row = _decode_row(body)
-        return tuple(sorted({*row, *row.get("q", ())} - NOT_CHANNELS))
-    except _DAMAGED:
+        row = decode_row(body)
+        return tuple(sorted({*row, *row.get("q", ())} - RESERVED_CHANNELS))
+    except DAMAGED:
         return ()
 
 
@@ -137,8 +138,8 @@ def _earlier(db: sqlite3.Connection, stretch: list[_Row], kind: str) -> list[Gap
     ).fetchall()
     for seq, body in rows:
         try:
-            earlier = gap_of(_decode_row(body))
-        except (*_DAMAGED, WireError):
+            earlier = gap_of(decode_row(body))
+        except (*DAMAGED, WireError):
             continue
         if earlier.stream == kind:
             db.execute("DELETE FROM outbox WHERE seq = ?", (seq,))

@@ -36,7 +36,6 @@ from ewarn.mqtt import Link, Message
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-COLLECTOR = "_collector"
 """Takes the place of the station in the topics of centrals."""
 BATCH_ROWS = 200
 BATCH_BYTES = 32_000
@@ -117,8 +116,7 @@ class Uplink:
     ) -> None:
         self._station, self._journal, self._link, self._clock, self._tq = station, journal, link, clock, tq
         self._executor, self._retry_parked = executor, retry_parked
-        kinds = ("event", "gap", "obs", "verdict")
-        self._streams = [Stream(kind, station.centrals, window, resend) for kind in kinds]
+        self._streams = [Stream(kind, station.centrals, window, resend) for kind in wire.STREAMS]
         self._confirmations: asyncio.Queue[tuple[str, str, list[tuple[int, int]]]] = asyncio.Queue(_CONFIRMATIONS)
         self._boot = journal.boot
         self._asks: dict[str, tuple[int, int]] = {}
@@ -141,7 +139,7 @@ class Uplink:
             for topic in (
                 wire.topic(me, "stored", central),
                 wire.topic(me, "ask", central),
-                wire.topic(COLLECTOR, central, "status", "#"),
+                wire.topic(wire.COLLECTOR, central, "status", "#"),
             )
         ]
         link.on_message, link.on_connect = self._take, self._connected
@@ -321,7 +319,7 @@ class Uplink:
         """A confirmation, what a central asks for, or the state of one."""
         try:
             who, leaf, rest = wire.split_topic(message.topic)
-            if who == COLLECTOR:
+            if who == wire.COLLECTOR:
                 self._hear_central(leaf, rest, wire.unpack(message.payload))
             elif leaf == "ask" and message.payload:
                 self._asks[rest] = wire.ask_of(message.payload)

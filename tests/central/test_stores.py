@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import influx_table
 
+from ewarn import sqlite_files
 from ewarn.central.points import of_readings
 from ewarn.central.stores import open_store
 from ewarn.central.stores import sqlite as sqlite_module
@@ -228,8 +229,8 @@ class TestSqliteFile:
         raw = path.read_bytes()
         middle = len(raw) // 8192 * 4096
         path.write_bytes(raw[:middle] + b"\xff" * 4096 + raw[middle + 4096 :])
-        monkeypatch.setattr(sqlite_module, "CHECK", -1.0)
-        monkeypatch.setattr(sqlite_module, "STEPS", 1)
+        monkeypatch.setattr(sqlite_module, "CHECK_S", -1.0)
+        monkeypatch.setattr(sqlite_files, "STEPS", 1)
         store = open_store(SqliteTable(path=str(path)))
         store.open()
         assert list(path.parent.glob("*.corrupt-*")) == []

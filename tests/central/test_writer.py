@@ -109,13 +109,16 @@ class Bench:
     def __init__(self, store, folder):
         self.batches, self.numbers = [], []
         self.parked = ParkedFile(folder)
-        self.writer = Writer("main", store, self.parked, CLOCK, read=self.read, settled=self.settled)
-        self.reads = 0
+        self.writer = Writer("main", store, self.parked, CLOCK, read=self.read, settled=self.settled, back=self.back)
+        self.reads = self.backs = 0
 
     def read(self, message):
         self.reads += 1
         n = int(message.payload)
         return Parcel("t", [Entry("a", "b", n, (), (wq(n),))])
+
+    def back(self):
+        self.backs += 1
 
     def settled(self, batch, stored, parked):
         self.batches.append(len(batch.jobs))
@@ -183,6 +186,7 @@ async def test_whatever_a_store_does_data_waits_and_is_written_then(tmp_path, fa
         assert bench.batches == []
         await asyncio.wait_for(bench.writer.done(), 10)
         assert bench.writer.problem == ""
+        assert bench.backs == 1, "what comes back may be another database"
     assert (bench.batches, len(store.points)) == ([2], 2)
     assert caplog.text.count("is not available") == 1
 

@@ -15,6 +15,7 @@ import killed
 import pytest
 from steps import T0, commit, full_step, readings, steps_in
 
+from ewarn import sqlite_files
 from ewarn.contracts import Label, Quality, Reading
 from ewarn.core.pipeline import Step
 from ewarn.edge import journal_file
@@ -202,8 +203,8 @@ def test_alarms_of_a_file_that_tells_nothing_have_numbers_that_there_never_were(
 
 def test_a_file_that_is_too_large_to_be_looked_through_opens_all_the_same(path, monkeypatch):
     filled(path)
-    monkeypatch.setattr(journal_file, "_CHECK_S", -1.0)
-    monkeypatch.setattr(journal_file, "_STEPS", 1)
+    monkeypatch.setattr(journal_file, "CHECK_S", -1.0)
+    monkeypatch.setattr(sqlite_files, "STEPS", 1)
     with opened(path, "b2") as journal:
         assert journal.quarantined is None
         assert steps_in(journal) == 300

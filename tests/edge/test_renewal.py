@@ -1,11 +1,14 @@
 """A journal that is damaged while the daemon runs: what was not committed goes into a new one."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from steps import T0, commit, full_step, readings
 
 from ewarn.edge.journal import Journal
 from ewarn.edge.recorder import Recorder
+from ewarn.errors import StoreUnavailable
 
 
 def damage(journal):
@@ -36,4 +39,29 @@ async def test_steps_that_a_damaged_file_does_not_take_go_into_a_new_one(tmp_pat
         assert [row.body["number"] for row in events][-3:] == [101, 102, 103]
         assert journal.counts().accepted == 6
     assert "the journal fails" in caplog.text
+    journal.close()
+
+
+def test_a_new_file_that_could_not_be_begun_whole_is_begun_again(tmp_path, monkeypatch):
+    journal = Journal.open(tmp_path / "s.sqlite", boot="b1", now=T0, centrals=["main"])
+    for i in range(1, 101):
+        commit(journal, i)
+    damage(journal)
+    address, full = Journal.address, iter([True])
+
+    def once(self, centrals):
+        if next(full, False):
+            raise sqlite3.OperationalError("database or disk is full")
+        return address(self, centrals)
+
+    monkeypatch.setattr(Journal, "address", once)
+    with pytest.raises(StoreUnavailable):
+        journal.renew(T0 + 200_000)
+    with pytest.raises(sqlite3.ProgrammingError):
+        commit(journal, 101)
+    journal.renew(T0 + 201_000)
+    commit(journal, 102)
+    assert journal.centrals == ("main",)
+    assert journal.alarms()["contamination"].number == 102
+    assert journal._first() == (T0 + 201_000) // 1000
     journal.close()

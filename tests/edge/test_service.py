@@ -139,6 +139,7 @@ async def test_a_good_file_takes_effect_and_a_bad_one_is_refused_by_name(service
     await until(lambda: "all deliver" in manager.status())
     assert manager.times("RELOADING=1")
     assert 1 not in service.gateway.asked[service.gateway.asked.index(2) :]
+    assert not manager.times("STOPPING=1")
     service.process.send_signal(signal.SIGTERM)
     assert await service.ends(10) == 0
 

@@ -11,8 +11,8 @@ import contextlib
 import logging
 import math
 import sqlite3
+import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,10 @@ import msgspec
 from ewarn.central.stores.rules import kind, normal
 from ewarn.contracts import Millis, Point
 from ewarn.errors import StoreRefused, StoreUnavailable
+from ewarn.sqlite_files import CHECK_S, checked, keep_newest, set_aside
+from ewarn.times import SystemClock
 
 _log = logging.getLogger(__name__)
-
-CHECK = 10.0
-"""Seconds that the check of a file may take when it is opened; all of it is looked at after a sign of damage."""
-STEPS = 10_000
-"""Of SQLite's machine, after which the time is looked at."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS _fields (measurement TEXT, name TEXT, kind TEXT, PRIMARY KEY (measurement, name)) STRICT;
@@ -104,7 +101,7 @@ class SqliteStore:
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
-            self._db = _connect(self._path, math.inf if self._doubtful else CHECK)
+            self._db = _connect(self._path, math.inf if self._doubtful else CHECK_S)
             self._doubtful = False
             self._forget()
         return self._db
@@ -171,16 +168,16 @@ def _connect(path: Path, check: float) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         raise StoreUnavailable(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:
-        _set_aside(path, error)
-        return _retry_open(path)
+        return _begin_anew(path, error)
     except OSError as error:
         raise StoreUnavailable(f"{path}: {error}") from error
 
 
-def _retry_open(path: Path) -> sqlite3.Connection:
+def _begin_anew(path: Path, reason: Exception) -> sqlite3.Connection:
     try:
-        return _open_file(path, CHECK)
-    except sqlite3.Error as error:
+        _set_aside(path, reason)
+        return _open_file(path, CHECK_S)
+    except (sqlite3.Error, OSError) as error:
         raise StoreUnavailable(f"{path}: {error}") from error
 
 
@@ -189,7 +186,9 @@ def _open_file(path: Path, check: float) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        _check(db, check)
+        verdict = checked(db, check)
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
         db.executescript(_SCHEMA)
     except sqlite3.Error:
         db.close()
@@ -197,28 +196,10 @@ def _open_file(path: Path, check: float) -> sqlite3.Connection:
     return db
 
 
-def _check(db: sqlite3.Connection, seconds: float) -> None:
-    """Raise DatabaseError where the file is damaged, as far as there is time to look."""
-    end = time.monotonic() + seconds
-    db.set_progress_handler(lambda: time.monotonic() > end, STEPS)
-    try:
-        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname != "SQLITE_INTERRUPT":
-            raise
-        return
-    finally:
-        db.set_progress_handler(None, 0)
-    if verdict != "ok":
-        raise sqlite3.DatabaseError(verdict)
-
-
 def _set_aside(path: Path, reason: Exception) -> None:
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    _log.error("%s is damaged (%s); it is kept as %s.corrupt-%s and a new one begun", path, reason, path.name, stamp)
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(path.with_name(f"{path.name}.corrupt-{stamp}{suffix}"))
+    aside = set_aside(path, SystemClock().now())
+    _log.error("%s is damaged (%s); it is kept as %s and a new one begun", path, reason, aside.name)
+    keep_newest(path, aside, sys.maxsize)
 
 
 def _make_view(db: sqlite3.Connection, measurement: str) -> None:

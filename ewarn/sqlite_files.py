@@ -1,17 +1,41 @@
-"""Damaged files that were set aside: their names, and how many of them stay."""
+"""Files of SQLite: whether they are whole, and what becomes of damaged ones: their names, and how many of them stay."""
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
+import time
 from itertools import count
 from pathlib import Path
 
 from ewarn.contracts import Millis
 from ewarn.times import to_text
 
+log = logging.getLogger(__name__)
+
 BESIDE = ("", "-wal", "-shm")
 """What SQLite keeps beside a file, by the end of its name."""
+CHECK_S = 10.0
+"""Seconds that the check at the opening may take; what it did not come to shows itself when it is read."""
+STEPS = 10_000
+"""Of SQLite's machine, after which the time is looked at."""
 _KEPT = 2
+
+
+def checked(db: sqlite3.Connection, seconds: float) -> str:
+    """What is wrong with the file, "ok" where nothing, as far as there is time to look."""
+    end = time.monotonic() + seconds
+    db.set_progress_handler(lambda: time.monotonic() > end, STEPS)
+    try:
+        return str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_INTERRUPT":
+            raise
+        log.info("the file is too large to be looked through within %.0f s", seconds)
+        return "ok"
+    finally:
+        db.set_progress_handler(None, 0)
 
 
 def set_aside(path: Path, now: Millis) -> Path:
