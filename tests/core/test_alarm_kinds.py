@@ -208,3 +208,26 @@ def test_the_least_that_is_found_is_told_in_the_channels_units():
         assert 2 * noise < sizes[channel] < 12 * noise, channel
     water.change = {"spcond": 2 * sizes["spcond"], "uv254": 2 * sizes["uv254"]}
     assert raised(water.feed(pipeline, 5)) != []
+
+
+@pytest.mark.parametrize(("water_kind", "alarm"), [("river", "sensor"), ("treated", "contamination")])
+def test_a_cell_that_runs_dry_silences_a_river_and_not_a_plant(water_kind, alarm):
+    detector = Told()
+    document = {
+        "station": {"id": "dry", "water": water_kind}, "channels": {name: {} for name in WATER}, "detection": {"warmup": "4h"},
+    }  # fmt: skip
+    pipeline, water = Pipeline(station_from(document, Path("dry.toml")), {"told": detector}), Water()
+    water.feed(pipeline, 5 * HOURS)
+    detector.score, detector.account = 12.0, {"spcond": (30.0, 950.0), "ph": (30.0, 6.0), "do": (30.0, 3.0)}
+    water.change = {"spcond": -945.0}
+    assert [a.alarm for a in raised(water.feed(pipeline, 10))] == [alarm]
+
+
+@pytest.mark.parametrize(("nats", "alarm"), [(9.0, "sensor"), (12.0, "contamination")])
+def test_a_composite_and_its_source_are_one_witness_that_has_to_reach_the_level_alone(nats, alarm):
+    detector = Told()
+    pipeline = made(channels={"index": {"formula": "2 * ph"}}, detectors={"told": detector})
+    water = Water()
+    water.feed(pipeline, 5 * HOURS)
+    detector.score, detector.account = 12.0, {"ph": (nats, 7.0), "index": (nats, 14.0)}
+    assert [a.alarm for a in raised(water.feed(pipeline, 10))] == [alarm]
